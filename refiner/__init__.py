@@ -1,0 +1,1 @@
+"""What the politeness engine is made of; nothing in here imports main or utils."""

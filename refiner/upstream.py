@@ -1,0 +1,149 @@
+"""Calls to other people's servers: pooled connections, total deadlines, one retry, failures translated once."""
+
+import contextlib
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+
+from refiner.deadline import Deadline
+from refiner.errors import EngineError
+
+CONNECT_TIMEOUT_S = 5.0
+LONGEST_WAIT_S = 3.0
+LARGEST_REPLY_BYTES = 2_000_000
+_BACKOFF_S = (0.2, 0.5)
+_CHUNK_BYTES = 65_536
+T = TypeVar("T")
+
+_TRANSIENT_STATUSES = {408, 409, 425, 429}
+
+
+def pooled_session(base_url: str, *, connections: int) -> requests.Session:
+    """Make a session that keeps up to `connections` connections to one server open.
+
+    Proxies and their exceptions are read from the environment once, here; netrc files and cookies are ignored. No
+    connection is opened before the first call, so a session made before a fork is safe to use after it.
+    """
+    session = requests.Session()
+    session.trust_env = False
+    session.proxies.update(requests.utils.get_environ_proxies(base_url))
+    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
+
+
+def retried(attempt: Callable[[], T], deadline: Deadline) -> T:
+    """Call `attempt`, and once more after a short wait when it failed in a way that may pass.
+
+    Raises EngineError, DeadlineExceeded and Cancelled.
+    """
+    try:
+        return attempt()
+    except EngineError as error:
+        backoff_s = random.uniform(*_BACKOFF_S)  # noqa: S311  # spreads retries out, guards no secret
+        wait_s = backoff_s if error.retry_after_s is None else error.retry_after_s
+        if not error.transient or wait_s > min(LONGEST_WAIT_S, deadline.remaining_s):
+            raise
+        deadline.wait(wait_s)
+    return attempt()
+
+
+class Upstream:
+    """One server that is called over HTTP; `name` is what people read in messages about it.
+
+    Each call raises EngineError when the server could not be reached, said no, or did not answer within `timeout_s`
+    or the request's deadline; every foreign exception ends here.
+    """
+
+    def __init__(
+        self, name: str, base_url: str, *, timeout_s: float, connections: int, secrets: tuple[str, ...]
+    ) -> None:
+        self.name = name
+        self._session = pooled_session(base_url, connections=connections)
+        self._timeout_s = timeout_s
+        self._secrets = secrets
+
+    def post(self, url: str, deadline: Deadline, **request: Any) -> bytes:
+        """Send one POST and return the body of its 2xx reply; `request` is passed on to requests."""
+        with self.open(url, deadline, **request) as chunks:
+            return b"".join(chunks)
+
+    @contextlib.contextmanager
+    def open(self, url: str, deadline: Deadline, **request: Any) -> Iterator[Iterator[bytes]]:
+        """Send one POST and hand out its 2xx reply as an iterator of byte chunks as they arrive."""
+        call = Deadline(deadline.allow_s(self._timeout_s))
+        with self._translated(), self._send(url, call, request) as response:
+            if not response.ok or response.is_redirect:
+                raise self._refusal(response, b"".join(self._chunks(response, call, deadline)))
+            yield self._chunks(response, call, deadline)
+
+    def _send(self, url: str, call: Deadline, request: Mapping[str, Any]) -> requests.Response:
+        wait_s = call.remaining_s
+        timeout = (min(CONNECT_TIMEOUT_S, wait_s), wait_s)
+        return self._session.post(url, timeout=timeout, stream=True, allow_redirects=False, **request)
+
+    def _chunks(self, response: requests.Response, call: Deadline, deadline: Deadline) -> Iterator[bytes]:
+        total = 0
+        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+            total += len(chunk)
+            if total > LARGEST_REPLY_BYTES:
+                raise EngineError(f"{self.name} sent an answer that is too long.")
+            yield chunk
+            deadline.check()
+            if not call.remaining_s:
+                raise self._late()
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError) as error:
+            raise self._late() from error
+        except requests.ConnectTimeout as error:
+            raise EngineError(f"{self.name} could not be reached in time.", transient=True, timed_out=True) from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise EngineError(f"The connection to {self.name} failed.", transient=True) from error
+
+    def _late(self) -> EngineError:
+        return EngineError(f"{self.name} did not answer in time.", transient=True, timed_out=True)
+
+    def _refusal(self, response: requests.Response, body: bytes) -> EngineError:
+        status = response.status_code
+        said, code = _error_of(body)
+        rejected = status in {401, 403} or code == "model_not_found"
+        message = f"{self.name} answered {status}" + (f": {self.redacted(said)}" if said else ".")
+        return EngineError(
+            message,
+            transient=status in _TRANSIENT_STATUSES or status >= 500,
+            rejected=rejected,
+            retry_after_s=_seconds(response.headers.get("Retry-After")),
+        )
+
+    def redacted(self, message: str) -> str:
+        """Return `message` short enough to show and without any configured secret."""
+        for secret in self._secrets:
+            message = message.replace(secret, "***")
+        return " ".join(message.split())[:300]
+
+
+def _error_of(body: bytes) -> tuple[str, str]:
+    """Read message and code from an OpenAI-style error envelope, ("", "") where there is none."""
+    try:
+        error = json.loads(body)["error"]
+        return str(error.get("message") or ""), str(error.get("code") or "")
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return "", ""
+
+
+def _seconds(retry_after: str | None) -> int | None:
+    """Read a Retry-After given in seconds, rounded up; its date form is not used by our upstreams."""
+    try:
+        return max(0, -int(-float(retry_after) // 1)) if retry_after else None
+    except (ValueError, OverflowError):
+        return None
