@@ -2,7 +2,8 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class DeadlineExceeded(Exception):
@@ -23,6 +24,8 @@ class Deadline:
         self._clock = clock
         self._ends_at = clock() + seconds
         self._cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._interrupts: list[Callable[[], None]] = []
 
     @property
     def remaining_s(self) -> float:
@@ -47,5 +50,20 @@ class Deadline:
         self.check()
 
     def cancel(self) -> None:
-        """Let every later `check` raise Cancelled."""
+        """Let every later `check` raise Cancelled, and interrupt what is waiting now."""
         self._cancelled.set()
+        with self._lock:
+            for interrupt in self._interrupts:
+                interrupt()
+
+    @contextmanager
+    def interrupting(self, interrupt: Callable[[], None]) -> Iterator[None]:
+        """Within this context a `cancel` calls `interrupt`, from the thread that cancels."""
+        with self._lock:
+            self._interrupts.append(interrupt)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._interrupts.remove(interrupt)

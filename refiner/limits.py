@@ -103,7 +103,7 @@ def rate_limited(limiter: Limiter) -> RateLimited:
     if limit is None:
         return RateLimited("Too many requests. Please wait a minute and try again.", retry_after_s=60)
     try:
-        wait_s = max(1, math.ceil(limit.reset_at - time.time()))
+        wait_s = min(max(1, math.ceil(limit.reset_at - time.time())), limit.limit.get_expiry())
     except Exception:  # as above
         wait_s = limit.limit.get_expiry()
     return RateLimited(

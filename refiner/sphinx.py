@@ -42,11 +42,11 @@ class SphinxPool:
         future = self._started().schedule(decode_utterances, args=(pcm,))
         try:
             while True:
-                deadline.check()
                 try:
                     heard: tuple[str, ...] = future.result(timeout=min(_POLL_S, call.remaining_s))
                     return heard
                 except FutureTimeoutError as error:
+                    deadline.check()
                     if not call.remaining_s:
                         future.cancel()
                         raise EngineError("The embedded recogniser did not answer in time.", timed_out=True) from error
@@ -55,6 +55,14 @@ class SphinxPool:
         finally:
             if not future.running():
                 future.cancel()
+
+    def close(self) -> None:
+        """End the processes."""
+        with self._lock:
+            if self._pool is not None:
+                self._pool.stop()
+                self._pool.join()
+                self._pool = None
 
     def _started(self) -> ProcessPool:
         with self._lock:
@@ -66,8 +74,11 @@ class SphinxPool:
 
 @cache
 def load_decoder() -> Decoder:
-    """Load the acoustic and language models that come with PocketSphinx; once per process."""
-    return Decoder(samprate=16_000.0, loglevel="FATAL", cmn="batch")
+    """Load the acoustic and language models that come with PocketSphinx; once per process.
+
+    Dither keeps digital silence from being heard as words.
+    """
+    return Decoder(samprate=16_000.0, loglevel="FATAL", cmn="batch", dither=True, seed=1)
 
 
 def decode_utterances(pcm: bytes) -> tuple[str, ...]:

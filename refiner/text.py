@@ -9,7 +9,9 @@ _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
 _REASONING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"\A```[\w-]*\n(?P<text>.*?)\n?```\Z", re.DOTALL)
 _PREAMBLE = re.compile(
-    r"\A(?:(?:sure|certainly|of course|absolutely)[,.!]?\s+)?here(?:'s| is|’s)\s[^\n:]{0,80}:\s+", re.IGNORECASE
+    r"\A(?:(?:sure|certainly|of course|absolutely)[,.!]?\s+)?here(?:'s| is|’s)\s[^\n:]{0,60}"
+    r"\b(?:version|rewrit\w+|rephras\w+|reword\w+|revised|polite\w*|transcript)\b[^\n:]{0,60}:\s+",
+    re.IGNORECASE,
 )
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 

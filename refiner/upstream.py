@@ -3,12 +3,16 @@
 import contextlib
 import json
 import random
+import socket
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
@@ -32,10 +36,70 @@ def pooled_session(base_url: str, *, connections: int) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     session.proxies.update(requests.utils.get_environ_proxies(base_url))
-    adapter = HTTPAdapter(pool_connections=1, pool_maxsize=connections)
+    adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     return session
+
+
+class _Call:
+    """One exchange with a server; `interrupt` ends its wait for the answer from any thread."""
+
+    def __init__(self) -> None:
+        self._sock: socket.socket | None = None
+        self._interrupted = False
+
+    def wait_on(self, sock: socket.socket | None) -> None:
+        """Note where the answer will come from."""
+        self._sock = sock
+        if self._interrupted:
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        """Shut the socket down; whoever reads it sees the connection end."""
+        self._interrupted = True
+        if self._sock is not None:
+            with contextlib.suppress(OSError):
+                # The plain method: ssl's own would take the TLS state from under the thread that reads.
+                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+
+
+_current_call: ContextVar[_Call | None] = ContextVar("_current_call", default=None)
+
+
+class _Interruptible:
+    """Mixed into a connection, tells the current call on which socket it waits."""
+
+    sock: socket.socket | None
+
+    def getresponse(self) -> urllib3.HTTPResponse:
+        if call := _current_call.get():
+            call.wait_on(self.sock)
+        return super().getresponse()  # type: ignore[misc,no-any-return]  # the connection it is mixed into has it
+
+
+class _Connection(_Interruptible, HTTPConnection):  # type: ignore[misc]  # adds to getresponse, changes nothing
+    pass
+
+
+class _SecureConnection(_Interruptible, HTTPSConnection):  # type: ignore[misc]  # as above
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter whose connections say on which socket they wait, so that the wait can be interrupted."""
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
 def retried(attempt: Callable[[], T], deadline: Deadline) -> T:
@@ -77,18 +141,27 @@ class Upstream:
     @contextlib.contextmanager
     def open(self, url: str, deadline: Deadline, **request: Any) -> Iterator[Iterator[bytes]]:
         """Send one POST and hand out its 2xx reply as an iterator of byte chunks as they arrive."""
-        call = Deadline(deadline.allow_s(self._timeout_s))
-        with self._translated(), self._send(url, call, request) as response:
+        time_left = Deadline(deadline.allow_s(self._timeout_s))
+        call = _Call()
+        with (
+            self._translated(),
+            deadline.interrupting(call.interrupt),
+            self._send(url, call, time_left, request) as response,
+        ):
             if not response.ok or response.is_redirect:
-                raise self._refusal(response, b"".join(self._chunks(response, call, deadline)))
-            yield self._chunks(response, call, deadline)
+                raise self._refusal(response, b"".join(self._chunks(response, time_left, deadline)))
+            yield self._chunks(response, time_left, deadline)
 
-    def _send(self, url: str, call: Deadline, request: Mapping[str, Any]) -> requests.Response:
-        wait_s = call.remaining_s
+    def _send(self, url: str, call: _Call, time_left: Deadline, request: Mapping[str, Any]) -> requests.Response:
+        wait_s = time_left.remaining_s
         timeout = (min(CONNECT_TIMEOUT_S, wait_s), wait_s)
-        return self._session.post(url, timeout=timeout, stream=True, allow_redirects=False, **request)
+        token = _current_call.set(call)
+        try:
+            return self._session.post(url, timeout=timeout, stream=True, allow_redirects=False, **request)
+        finally:
+            _current_call.reset(token)
 
-    def _chunks(self, response: requests.Response, call: Deadline, deadline: Deadline) -> Iterator[bytes]:
+    def _chunks(self, response: requests.Response, time_left: Deadline, deadline: Deadline) -> Iterator[bytes]:
         total = 0
         while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
             total += len(chunk)
@@ -96,7 +169,7 @@ class Upstream:
                 raise EngineError(f"{self.name} sent an answer that is too long.")
             yield chunk
             deadline.check()
-            if not call.remaining_s:
+            if not time_left.remaining_s:
                 raise self._late()
 
     @contextlib.contextmanager
