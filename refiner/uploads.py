@@ -4,7 +4,7 @@ import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flask import Request, current_app
 from werkzeug.exceptions import RequestEntityTooLarge
@@ -12,6 +12,9 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from refiner.errors import BadLanguage, BadTone, EmptyAudio, MissingAudio, TooLarge
 from refiner.prompts import DEFAULT_TONE, TONES
 from refiner.text import is_language_tag
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 
 @dataclass(frozen=True)
@@ -27,13 +30,25 @@ class Upload:
 class StreamedRequest(Request):
     """A request whose file parts go straight from the socket into unnamed files in UPLOAD_DIR."""
 
+    def __init__(self, environ: "WSGIEnvironment", *args: Any, **kwargs: Any) -> None:
+        super().__init__(environ, *args, **kwargs)
+        self._part_files: list[BinaryIO] = []
+
     def _get_file_stream(
         self, total_content_length: int | None, content_type: str | None, filename: str | None = None,
         content_length: int | None = None,
     ) -> BinaryIO:  # fmt: skip
         directory: Path = current_app.config["UPLOAD_DIR"]
         directory.mkdir(parents=True, exist_ok=True)
-        return cast(BinaryIO, tempfile.TemporaryFile(dir=directory))
+        file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115  # closed with the request
+        self._part_files.append(file)
+        return file
+
+    def close(self) -> None:
+        """Close every part's file, those of a body that broke off included; Flask calls this."""
+        super().close()
+        for file in self._part_files:
+            file.close()
 
 
 def read_upload(request: Request, *, language: str) -> Upload:
