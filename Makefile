@@ -19,8 +19,9 @@ demo: $(RUNNABLE)
 	TRANSCRIBER=sphinx REWRITER=phrasebook LOG_LEVEL=warning $(BIN)/gunicorn --bind 127.0.0.1:$$port main:app & \
 	server=$$!; trap "kill $$server; wait $$server" EXIT; \
 	echo "curl -F audio=@$(SAMPLE) http://127.0.0.1:$$port/upload"; \
-	curl -sS --retry 30 --retry-connrefused --retry-delay 1 --max-time 60 \
-		-F audio=@$(SAMPLE) http://127.0.0.1:$$port/upload | $(BIN)/python -m json.tool --no-ensure-ascii
+	curl -s --retry 30 --retry-connrefused --retry-delay 1 --output /dev/null http://127.0.0.1:$$port/health; \
+	curl -sS --max-time 60 -F audio=@$(SAMPLE) http://127.0.0.1:$$port/upload | \
+		$(BIN)/python -m json.tool --no-ensure-ascii
 
 run: $(RUNNABLE)
 	$(BIN)/gunicorn main:app
@@ -43,9 +44,9 @@ $(RUNNABLE): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 with venv is needed (Debian: apt install python3-venv)"; exit 1; }
 	@echo "Setting up .venv with $(PYTHON) (once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(TESTABLE): $(RUNNABLE) requirements-dev.txt
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
