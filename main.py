@@ -2,6 +2,7 @@
 
 import hmac
 import traceback
+from functools import partial
 
 from flask import Flask, Response, g, jsonify, request, send_from_directory
 from flask_cors import CORS
@@ -9,11 +10,12 @@ from flask_limiter import Limiter, RateLimitExceeded
 from werkzeug.exceptions import HTTPException
 
 from refiner import errors, events, limits, telemetry
+from refiner.arrivals import Arrivals
 from refiner.deadline import Cancelled, Deadline
 from refiner.pipeline import Job, refine
 from refiner.settings import Settings
 from refiner.telemetry import Exchange, log
-from refiner.uploads import StreamedRequest, read_upload, too_large
+from refiner.uploads import StreamedRequest, Upload, read_upload, too_large
 from utils import LLM, Transcription
 
 _EXPOSED_HEADERS = [
@@ -41,23 +43,28 @@ def create_app(
     CORS(
         app, origins=list(settings.cors_origins), expose_headers=_EXPOSED_HEADERS, max_age=600, methods=["GET", "POST"]
     )
-    limiter = limits.build_limiter(app, settings)
-    _add_hooks(app, settings, limiter)
+    limiter, arrivals = limits.build_limiter(app, settings), Arrivals()
+    _add_hooks(app, settings, limiter, arrivals)
     _add_error_handlers(app, limiter)
     _add_pages(app)
-    _add_upload(app, settings, limiter, transcription or Transcription(settings), llm or LLM(settings))
+    transcription, llm = transcription or Transcription(settings), llm or LLM(settings)
+    log.info("engines", extra=_engines(settings, transcription, llm))
+    _add_upload(app, settings, limiter, arrivals, transcription, llm)
     return app
 
 
-def _add_upload(app: Flask, settings: Settings, limiter: Limiter, transcription: Transcription, llm: LLM) -> None:
-    log.info("engines", extra=_engines(settings, transcription, llm))
-
+def _add_upload(
+    app: Flask, settings: Settings, limiter: Limiter, arrivals: Arrivals, transcription: Transcription, llm: LLM
+) -> None:
     @app.post("/upload")
     @limiter.limit(settings.rate_limit)
     def upload() -> Response:
         """Turn a recording into a polite sentence."""
         exchange: Exchange = g.exchange
-        job = _read_job(exchange, settings, transcription)
+        with arrivals.expecting(request.environ, exchange.deadline):
+            received = read_upload(request, language=settings.language)
+        job = _job(exchange, received)
+        transcription.require(job.language)
         steps = refine(job, transcription, llm)
         exchange.facts |= {"engine": transcription.engine, "model": llm.model, "timing_ms": job.timing_ms}
         return _streamed(exchange, job, steps) if job.live else jsonify(events.as_json(steps))
@@ -69,11 +76,10 @@ def _engines(settings: Settings, transcription: Transcription, llm: LLM) -> dict
     return {"transcriber": transcription.engine, "model": llm.model} | note
 
 
-def _read_job(exchange: Exchange, settings: Settings, transcription: Transcription) -> Job:
-    upload = read_upload(request, language=settings.language)
+def _job(exchange: Exchange, upload: Upload) -> Job:
+    exchange.body_read = True
     exchange.holds.enter_context(upload.recording)
     exchange.facts["bytes"] = upload.size_bytes
-    transcription.require(upload.language)
     live = request.accept_mimetypes.best_match(["application/json", events.STREAM_TYPE]) == events.STREAM_TYPE
     return Job(upload.recording, exchange.request_id, upload.tone, upload.language, exchange.deadline, live)
 
@@ -114,8 +120,8 @@ def _add_pages(app: Flask) -> None:
         return jsonify(status="ok")
 
 
-def _add_hooks(app: Flask, settings: Settings, limiter: Limiter) -> None:
-    admission = limits.Admission(settings.max_in_flight or 1)
+def _add_hooks(app: Flask, settings: Settings, limiter: Limiter, arrivals: Arrivals) -> None:
+    admission = limits.Admission(settings.max_in_flight or 1, arrivals)
     hashed = telemetry.client_hasher(settings.secrets)
 
     @app.before_request
@@ -143,7 +149,11 @@ def _add_hooks(app: Flask, settings: Settings, limiter: Limiter) -> None:
         response.headers["X-Request-ID"] = exchange.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
+        if request.is_secure or request.headers.get("X-Forwarded-Proto", "").startswith("https"):
+            response.headers["Strict-Transport-Security"] = "max-age=31536000"
         if exchange.route == "upload":
+            if request.method == "POST" and not exchange.body_read:
+                response.call_on_close(partial(arrivals.discard, request.environ))
             limits.add_limit_headers(response, limiter)
             response.headers["Server-Timing"] = telemetry.server_timing(exchange.timing_ms())
             response.headers["Cache-Control"] = "no-store"

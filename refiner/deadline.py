@@ -22,7 +22,7 @@ class Deadline:
 
     def __init__(self, seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._ends_at = clock() + seconds
+        self.ends_at = clock() + seconds
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
         self._interrupts: list[Callable[[], None]] = []
@@ -30,7 +30,7 @@ class Deadline:
     @property
     def remaining_s(self) -> float:
         """Return the seconds left, 0.0 once the time is up."""
-        return max(0.0, self._ends_at - self._clock())
+        return max(0.0, self.ends_at - self._clock())
 
     def check(self) -> None:
         """Raise Cancelled or DeadlineExceeded when there is no point in going on."""

@@ -11,11 +11,13 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
+from refiner.arrivals import Arrivals
 from refiner.errors import RateLimited
 from refiner.settings import Settings
 
 _REDIS_TIMEOUT_S = 0.5
 _IPV6_CLIENT_BITS = 64
+_HANDOVER_S = 1.0
 
 
 class SteadyLimiter(Limiter):
@@ -26,6 +28,8 @@ class SteadyLimiter(Limiter):
     """
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
+        if in_middleware:
+            return  # only views that ask for it are limited; no other path may wait for Redis
         try:
             super()._check_request_limit(callable_name, in_middleware)
         except RateLimitExceeded:
@@ -114,12 +118,18 @@ def rate_limited(limiter: Limiter) -> RateLimited:
 class Admission:
     """Take in so many uploads at once and no more; the rest are told so immediately."""
 
-    def __init__(self, places: int) -> None:
+    def __init__(self, places: int, arrivals: Arrivals) -> None:
         self._places = threading.BoundedSemaphore(places)
+        self._arrivals = arrivals
 
     def enter(self) -> bool:
-        """Take a place if there is one; whoever got one must `leave` exactly once."""
-        return self._places.acquire(blocking=False)
+        """Take a place if there is one, or one that a body takes up which hardly arrives.
+
+        Whoever got a place must `leave` exactly once.
+        """
+        if self._places.acquire(blocking=False):
+            return True
+        return self._arrivals.cut_slowest() and self._places.acquire(timeout=_HANDOVER_S)
 
     def leave(self) -> None:
         """Give the place back."""

@@ -32,6 +32,7 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     facts: dict[str, Any] = field(default_factory=dict)
     holds: ExitStack = field(default_factory=ExitStack)
+    body_read: bool = False
     streaming: bool = False
     closed: bool = False
 

@@ -1,5 +1,6 @@
 """An upload becomes an unnamed file in the upload directory that cannot outlive its request."""
 
+import errno
 import os
 import tempfile
 from dataclasses import dataclass
@@ -7,14 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from flask import Request, current_app
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from refiner.errors import BadLanguage, BadTone, EmptyAudio, MissingAudio, TooLarge
+from refiner.errors import BadLanguage, BadRequest, BadTone, EmptyAudio, MissingAudio, TooLarge
 from refiner.prompts import DEFAULT_TONE, TONES
 from refiner.text import is_language_tag
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
+
+
+_DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EACCES, errno.ENOENT}
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ def read_upload(request: Request, *, language: str) -> Upload:
         part, form = request.files.get("audio"), request.form
     except RequestEntityTooLarge as error:
         raise too_large(request) from error
+    except (ClientDisconnected, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _DISK_TROUBLE:
+            raise
+        raise BadRequest("The upload broke off or took too long. Please send it again.") from error
     if part is None or (not part.filename and not _size_bytes(part.stream)):
         raise MissingAudio
     size_bytes = _size_bytes(part.stream)

@@ -16,6 +16,7 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
+from refiner.telemetry import log
 
 CONNECT_TIMEOUT_S = 5.0
 LONGEST_WAIT_S = 3.0
@@ -132,6 +133,7 @@ class Upstream:
         self._session = pooled_session(base_url, connections=connections)
         self._timeout_s = timeout_s
         self._secrets = secrets
+        self._alarmed = False
 
     def post(self, url: str, deadline: Deadline, **request: Any) -> bytes:
         """Send one POST and return the body of its 2xx reply; `request` is passed on to requests."""
@@ -190,6 +192,9 @@ class Upstream:
         status = response.status_code
         said, code = _error_of(body)
         rejected = status in {401, 403} or code == "model_not_found"
+        if rejected and not self._alarmed:
+            self._alarmed = True
+            log.error("configuration alarm", extra={"upstream": self.name, "status": status, "code": code})
         message = f"{self.name} answered {status}" + (f": {self.redacted(said)}" if said else ".")
         return EngineError(
             message,

@@ -1,6 +1,7 @@
 import pytest
 from flask import Flask, request
 
+from refiner.arrivals import Arrivals
 from refiner.limits import Admission, client_address
 from refiner.settings import Settings
 
@@ -73,7 +74,7 @@ def test_the_platforms_header_must_hold_one_valid_address(value: str, client: st
 
 def test_admission_takes_so_many_and_no_more() -> None:
     """A place given back is a place for the next."""
-    admission = Admission(2)
+    admission = Admission(2, Arrivals())
     assert [admission.enter(), admission.enter(), admission.enter()] == [True, True, False]
     admission.leave()
     assert admission.enter()
