@@ -12,6 +12,7 @@ from werkzeug.exceptions import HTTPException
 from refiner import errors, events, limits, telemetry
 from refiner.arrivals import Arrivals
 from refiner.deadline import Cancelled, Deadline
+from refiner.metrics import CONTENT_TYPE, Metrics
 from refiner.pipeline import Job, refine
 from refiner.settings import Settings
 from refiner.telemetry import Exchange, log
@@ -45,6 +46,8 @@ def create_app(
     )
     limiter, arrivals = limits.build_limiter(app, settings), Arrivals()
     _add_hooks(app, settings, limiter, arrivals)
+    if settings.metrics:
+        _add_metrics(app)
     _add_error_handlers(app, limiter)
     _add_pages(app)
     transcription, llm = transcription or Transcription(settings), llm or LLM(settings)
@@ -99,6 +102,19 @@ def _streamed(exchange: Exchange, job: Job, steps: "events.Steps") -> Response:
     )
     exchange.streaming = True
     return Response(stream, content_type=events.STREAM_TYPE, headers={"X-Accel-Buffering": "no"})
+
+
+def _add_metrics(app: Flask) -> None:
+    metrics = Metrics()
+
+    @app.before_request
+    def watch() -> None:
+        metrics.watch(g.exchange)
+
+    @app.get("/metrics")
+    def exposition() -> Response:
+        """Show what has been served, for Prometheus."""
+        return Response(metrics.exposition(), content_type=CONTENT_TYPE)
 
 
 def _add_pages(app: Flask) -> None:

@@ -97,6 +97,7 @@ class Settings:
     max_in_flight: int | None = _variable(fields.Integer(load_default=None, validate=validate.Range(min=1)))
     web_concurrency: int | None = _variable(fields.Integer(load_default=None, validate=validate.Range(min=1)))
     port: int = _variable(fields.Integer(load_default=5000, validate=validate.Range(min=0, max=65535)))
+    metrics: bool = _variable(fields.Boolean(load_default=False))
     log_level: str = _variable(
         fields.String(load_default="info", validate=validate.OneOf(["debug", "info", "warning", "error", "critical"]))
     )
