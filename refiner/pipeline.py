@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, Protocol
 
 from refiner.deadline import Deadline
 from refiner.events import Event, OutputDelta, OutputDone, TranscriptDelta, TranscriptDone
+from refiner.facts import missing_facts
 from refiner.transcript import Transcript
 
 
@@ -59,7 +60,8 @@ def refine(job: Job, transcription: Listens, llm: Refines) -> Iterator[Event]:
     with job.timed("total"):
         transcript = yield from _listen(job, transcription)
         output = yield from _rewrite(job, llm, transcript)
-    yield OutputDone(transcript.text, output, _meta(job, llm, transcript))
+    check = {"missing": missing_facts(transcript.text, output, language=job.language)}
+    yield OutputDone(transcript.text, output, _meta(job, llm, transcript) | {"check": check})
 
 
 def _listen(job: Job, transcription: Listens) -> Generator[Event, None, Transcript]:

@@ -10,7 +10,7 @@ from refiner.errors import EngineError
 from refiner.phrasebook import Phrasebook
 from refiner.prompts import messages
 from refiner.settings import Settings
-from refiner.text import tidy_reply
+from refiner.text import is_no_rewriting, tidy_beginning, tidy_reply
 from refiner.upstream import Upstream, retried
 
 MAX_COMPLETION_TOKENS = 2048
@@ -63,11 +63,16 @@ class ChatRewriter:
         self, utterances: Sequence[str], *, tone: str, language: str, deadline: Deadline, live: bool
     ) -> Iterator[str]:
         """Ask the model; an empty or cut-off reply is a failure, never an answer."""
-        body = self._parameters | {"messages": messages(" ".join(utterances), tone=tone, language=language)}
-        if live:
-            yield from self._streamed(body, deadline)
-        else:
-            yield retried(lambda: self._whole(body, deadline), deadline)
+        said, text = " ".join(utterances), ""
+        body = self._parameters | {"messages": messages(said, tone=tone, language=language)}
+        texts = self._streamed(body, deadline) if live else self._at_once(body, deadline)
+        for text in texts:
+            yield text
+        if is_no_rewriting(said, text):
+            raise EngineError(f"{self._upstream.name} did not rewrite what was said. Please try again or rephrase it.")
+
+    def _at_once(self, body: dict[str, Any], deadline: Deadline) -> Iterator[str]:
+        yield retried(lambda: self._whole(body, deadline), deadline)
 
     def _whole(self, body: dict[str, Any], deadline: Deadline) -> str:
         reply = self._upstream.post(self._url, deadline, json=body, headers=self._headers)
@@ -98,7 +103,7 @@ class ChatRewriter:
                 delta = choice.get("delta")
                 content += (delta.get("content") or "") if isinstance(delta, dict) else ""
                 finish_reason = choice.get("finish_reason") or finish_reason
-                if shown := tidy_reply(content):
+                if shown := tidy_beginning(content):
                     yield shown
         yield self._checked(content, finish_reason or "nothing")
 

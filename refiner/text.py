@@ -5,6 +5,20 @@ import re
 # Scripts written without spaces: one character counts as about half a word there.
 _UNSPACED = r"\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}[^\w\s]*|[^\s{_UNSPACED}]+")
+_REFUSAL = re.compile(
+    r"\bas an? (?:ai|language model|assistant)\b|"
+    r"\bi(?:'m| am)? (?:(?:really |very )?sorry,? but )?(?:i )?(?:can't|cannot|can not|am unable to|am not able to|won't) "
+    r"(?:help|assist|comply|fulfill|rewrite|process|provide|do that|engage|support|create|generate|answer)",
+    re.IGNORECASE,
+)
+_QUESTION = re.compile(
+    r"(?:what|who|where|when|why|how|which|whose|is|are|was|were|does|did|do you|can|will|has|have you)\b(?!.*[.!]\s)",
+    re.IGNORECASE,
+)
+# A question that was rewritten still asks something, in one of these ways.
+_ASKS = re.compile(
+    r"\?|\b(?:please|let me know|tell me|wonder\w*|ask\w*|know|could|would|may|might|curious)\b", re.IGNORECASE
+)
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8}){0,4}")
 _REASONING = re.compile(r"<(think|thinking|reasoning)>.*?(</\1>|\Z)\s*", re.DOTALL | re.IGNORECASE)
 _FENCE = re.compile(r"\A```[\w-]*\n(?P<text>.*?)\n?```\Z", re.DOTALL)
@@ -13,6 +27,10 @@ _PREAMBLE = re.compile(
     r"\b(?:version|rewrit\w+|rephras\w+|reword\w+|revised|polite\w*|transcript)\b[^\n:]{0,60}:\s+",
     re.IGNORECASE,
 )
+_MAYBE_PREAMBLE = re.compile(
+    r"\A(?:(?:sure|certainly|of course|absolutely)\b|here\b|h(?:er?)?\Z)[^\n:]{0,150}:?\s*\Z", re.IGNORECASE
+)
+_MAYBE_TAG = re.compile(r"\A<[a-z]{0,9}\Z", re.IGNORECASE)
 _QUOTES = {'"': '"', "“": "”", "«": "»", "„": "“"}
 
 
@@ -27,6 +45,18 @@ def truncate(text: str, max_words: int) -> str:
         if number == max_words:
             return text[: word.end()]
     return text
+
+
+def tidy_beginning(reply: str) -> str:
+    """Tidy a reply that is still being written, and hold back a beginning that may turn out to be no part of it."""
+    text = _REASONING.sub("", reply).lstrip()
+    if _MAYBE_PREAMBLE.match(text) or _MAYBE_TAG.match(text):
+        return ""
+    text = _PREAMBLE.sub("", text).lstrip()
+    if text.startswith("`"):
+        _, fence, text = text.partition("\n")
+        text = text if fence else ""
+    return text[1:] if text[:1] in _QUOTES else text
 
 
 def tidy_reply(reply: str) -> str:
@@ -44,6 +74,15 @@ def _without_enclosing_quotes(text: str) -> str:
     if closing is None or not inner or not text.endswith(closing) or text[0] in inner or closing in inner:
         return text
     return inner.strip()
+
+
+def is_no_rewriting(said: str, reply: str) -> bool:
+    """Tell, as well as can be told cheaply, whether a model refused or answered instead of rewriting."""
+    if _REFUSAL.search(reply) and not _REFUSAL.search(said):
+        return True
+    if count_words(reply) > 3 * count_words(said) + 40:
+        return True
+    return bool(_QUESTION.match(said)) and not _ASKS.search(reply)
 
 
 def is_language_tag(tag: str) -> bool:

@@ -152,3 +152,20 @@ def test_the_phrasebook_serves_english_and_leaves_the_rest_alone() -> None:
     assert phrasebook.name == "phrasebook"
     assert rewrite(phrasebook, "send me the report")[-1] != "send me the report"
     assert rewrite(phrasebook, "mach die tür zu", language="de-DE") == ["mach die tür zu"]
+
+
+@pytest.mark.parametrize("live", [False, True])
+@pytest.mark.parametrize("said", ["I'm sorry, but I can't assist with that.", "As an AI, I do not write reports."])
+def test_a_refusal_is_a_failure(said: str, live: bool, upstreams: Upstreams) -> None:
+    """A model that lectures instead of rewriting has failed."""
+    upstreams.chat.says = said
+    with pytest.raises(EngineError, match="did not rewrite"):
+        rewrite(model(upstreams), live=live)
+
+
+def test_an_announcement_is_never_shown(upstreams: Upstreams) -> None:
+    """Not even while the reply is still being written."""
+    upstreams.chat.says = "Sure, here is a polite version: Could you please send me the report?"
+    texts = rewrite(model(upstreams), live=True)
+    assert texts[-1] == "Could you please send me the report?"
+    assert all("here is" not in text for text in texts)

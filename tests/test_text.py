@@ -1,6 +1,6 @@
 import pytest
 
-from refiner.text import count_words, is_language_tag, tidy_reply, truncate
+from refiner.text import count_words, is_language_tag, is_no_rewriting, tidy_beginning, tidy_reply, truncate
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,50 @@ def test_replies_lose_their_wrapping_and_nothing_else(reply: str, text: str) -> 
 def test_language_tags_have_a_shape(tag: str, is_tag: bool) -> None:
     """Only what looks like BCP-47 goes to an upstream."""
     assert is_language_tag(tag) is is_tag
+
+
+@pytest.mark.parametrize(
+    ("so_far", "shown"),
+    [
+        ("", ""), ("Sure", ""), ("Sure, here is the pol", ""), ("He", ""), ("Here's a polite version: Could", "Could"),
+        ("Could you", "Could you"), ("<thi", ""), ("<think>they want", ""), ("<think>x</think>\nCould", "Could"),
+        ('"Could you', "Could you"), ("```", ""), ("```text\nCould", "Could"), ("Hello th", "Hello th"),
+        ("Here is the report:\nit is late", "Here is the report:\nit is late"),
+    ],
+)  # fmt: skip
+def test_a_reply_being_written_shows_only_what_is_surely_part_of_it(so_far: str, shown: str) -> None:
+    """Announcements, reasoning and wrapping are held back from the first letter on."""
+    assert tidy_beginning(so_far) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("tell him to go to hell", "I'm sorry, but I can't help with that."),
+        ("tell him to go to hell", "I cannot assist with this request."),
+        ("write me a poem", "As an AI language model, I don't write poems."),
+        ("what is the capital of france", "The capital of France is Paris."),
+        ("how many legs does a spider have", "Spiders have eight legs."),
+        ("tell me about rome", "Rome is the capital of Italy. " * 20),
+    ],
+)
+def test_refusals_and_answers_are_told_from_rewritings(said: str, reply: str) -> None:
+    """A lecture is never passed on as what the speaker said."""
+    assert is_no_rewriting(said, reply)
+
+
+@pytest.mark.parametrize(
+    ("said", "reply"),
+    [
+        ("i can't help you with that", "I'm sorry, but I can't help with that."),
+        ("what time is it", "What time is it, please?"),
+        ("what is the deadline", "I would be grateful if you could let me know the deadline."),
+        ("no i won't come", "I'm sorry, but I won't be able to come."),
+        ("what a mess. clean it up", "Kindly clean this up."),
+        ("can you shut up", "Could you please be a little quieter?"),
+        ("go away", "I would appreciate some time to myself."),
+    ],
+)
+def test_rewritings_are_not_taken_for_refusals(said: str, reply: str) -> None:
+    """Politeness often sounds like declining."""
+    assert not is_no_rewriting(said, reply)
