@@ -7,7 +7,8 @@ _UNSPACED = r"\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\
 _WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}[^\w\s]*|[^\s{_UNSPACED}]+")
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|language model|assistant)\b|"
-    r"\bi(?:'m| am)? (?:(?:really |very )?sorry,? but )?(?:i )?(?:can't|cannot|can not|am unable to|am not able to|won't) "
+    r"\bi(?:'m| am)? (?:(?:really |very )?sorry,? but )?(?:i )?"
+    r"(?:can't|cannot|can not|am unable to|am not able to|won't) "
     r"(?:help|assist|comply|fulfill|rewrite|process|provide|do that|engage|support|create|generate|answer)",
     re.IGNORECASE,
 )
