@@ -226,10 +226,12 @@ def _rebatch(chunks: Iterable[Pcm], size: int) -> Iterator[Pcm]:
     pending: list[Pcm] = []
     samples = 0
     for chunk in chunks:
+        if not len(chunk):
+            continue
         pending.append(chunk)
         samples += len(chunk)
         if samples >= size:
-            joined = np.concatenate(pending)
+            joined = np.concatenate(pending) if len(pending) > 1 else pending[0]
             whole = samples - samples % size
             yield from np.split(joined[:whole], whole // size)
             pending, samples = [joined[whole:]], samples - whole

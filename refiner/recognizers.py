@@ -1,17 +1,19 @@
 """One adapter per speech engine behind one Protocol; foreign failures are translated here and nowhere else."""
 
 import inspect
-import io
 import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import soundfile
 import speech_recognition as sr
 from speech_recognition.recognizers.google import OutputParser, create_request_builder
+from urllib3 import encode_multipart_formdata
 
 from refiner.audio import SAMPLE_RATE_HZ, Pcm, Segment
 from refiner.deadline import Deadline
@@ -23,6 +25,9 @@ from refiner.upstream import Upstream, retried
 SIDE_BY_SIDE = 4
 COOL_DOWN_S = 30.0
 """How long an engine that failed is passed over while another one is configured behind it."""
+
+
+_FLAC: dict[str, Any] = {"format": "FLAC", "subtype": "PCM_16", "compression_level": 0.0}
 
 
 @dataclass(frozen=True)
@@ -56,10 +61,22 @@ class FlacAudio(sr.AudioData):  # type: ignore[misc]  # the package has no types
 
 
 def encode_flac(pcm: Pcm) -> bytes:
-    """Encode 16 kHz mono int16 samples as FLAC, at the cheapest level: the network is local, the core is shared."""
-    flac = io.BytesIO()
-    soundfile.write(flac, pcm, SAMPLE_RATE_HZ, format="FLAC", subtype="PCM_16", compression_level=0.0)
-    return flac.getvalue()
+    """Encode 16 kHz mono int16 samples as FLAC, at the cheapest level.
+
+    libsndfile writes into a file of memory: into a Python object it would call back, and wait for the interpreter's
+    lock, some sixty times a segment.
+    """
+    with _memory_file() as flac:
+        soundfile.write(flac.fileno(), pcm, SAMPLE_RATE_HZ, closefd=False, **_FLAC)
+        flac.seek(0)
+        return flac.read()
+
+
+def _memory_file() -> BinaryIO:
+    """Open an unnamed file that is never on a disk, or where there is no such thing, one that is never seen there."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("flac"), "r+b", buffering=0)
+    return tempfile.TemporaryFile()
 
 
 class GoogleRecognizer:
@@ -83,9 +100,8 @@ class GoogleRecognizer:
         request = builder.build(FlacAudio(segment.pcm.tobytes(), SAMPLE_RATE_HZ, 2))
 
         def attempt() -> str:
-            reply = self._upstream.post(
-                request.full_url, deadline, data=request.data, headers=dict(request.header_items())
-            )
+            headers = dict(request.header_items())
+            reply = self._upstream.post(request.full_url, deadline, headers=headers, body=request.data)
             return self._best_hypothesis(reply)
 
         text = retried(attempt, deadline)
@@ -120,12 +136,17 @@ class WhisperRecognizer:
 
     def recognize(self, segment: Segment, *, language: str, deadline: Deadline) -> Heard:
         """Send the segment and return its transcript; Whisper takes the primary subtag of the language only."""
-        files = {"file": ("speech.flac", encode_flac(segment.pcm), "audio/flac")}
-        form = {"model": self._model, "language": language.partition("-")[0].lower(), "response_format": "json"}
+        form: dict[str, str | tuple[str, bytes, str]] = {
+            "model": self._model,
+            "language": language.partition("-")[0].lower(),
+            "response_format": "json",
+            "file": ("speech.flac", encode_flac(segment.pcm), "audio/flac"),
+        }
+        body, content_type = encode_multipart_formdata(form)
+        headers = self._headers | {"Content-Type": content_type}
 
         def attempt() -> str:
-            reply = self._upstream.post(self._url, deadline, data=form, files=files, headers=self._headers)
-            return self._text(reply)
+            return self._text(self._upstream.post(self._url, deadline, headers=headers, body=body))
 
         text = retried(attempt, deadline)
         return Heard((text,) if text else (), self.name)

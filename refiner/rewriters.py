@@ -55,7 +55,8 @@ class ChatRewriter:
         self.name = model
         self._upstream = upstream
         self._url = base_url.rstrip("/") + "/chat/completions"
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"Content-Type": "application/json"}
+        self._headers |= {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._parameters = {"model": model, "max_completion_tokens": MAX_COMPLETION_TOKENS}
         self._parameters |= groq_parameters(base_url, model)
 
@@ -75,7 +76,7 @@ class ChatRewriter:
         yield retried(lambda: self._whole(body, deadline), deadline)
 
     def _whole(self, body: dict[str, Any], deadline: Deadline) -> str:
-        reply = self._upstream.post(self._url, deadline, json=body, headers=self._headers)
+        reply = self._upstream.post(self._url, deadline, headers=self._headers, body=_json(body))
         choice = self._first_choice(reply)
         message = choice.get("message")
         content = message.get("content") if isinstance(message, dict) else None
@@ -95,7 +96,8 @@ class ChatRewriter:
 
     def _stream_once(self, body: dict[str, Any], deadline: Deadline) -> Iterator[str]:
         content, finish_reason = "", None
-        with self._upstream.open(self._url, deadline, json=body | {"stream": True}, headers=self._headers) as chunks:
+        asked = _json(body | {"stream": True})
+        with self._upstream.open(self._url, deadline, headers=self._headers, body=asked) as chunks:
             for data in _sse_data(chunks):
                 if data == "[DONE]":
                     break
@@ -142,6 +144,10 @@ def groq_parameters(base_url: str, model: str) -> dict[str, Any]:
         return {}
     reasoning = {"reasoning_effort": "low", "include_reasoning": False} if "gpt-oss" in model else {}
     return {"temperature": 0.3} | reasoning
+
+
+def _json(body: dict[str, Any]) -> bytes:
+    return json.dumps(body, ensure_ascii=False).encode()
 
 
 def _sse_data(chunks: Iterator[bytes]) -> Iterator[str]:

@@ -3,22 +3,17 @@
 import contextlib
 import json
 import random
-import socket
 from collections.abc import Callable, Iterator, Mapping
-from contextvars import ContextVar
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
 from refiner.telemetry import log
+from refiner.transport import Call, Transport
 
-CONNECT_TIMEOUT_S = 5.0
 LONGEST_WAIT_S = 3.0
 LARGEST_REPLY_BYTES = 2_000_000
 _BACKOFF_S = (0.2, 0.5)
@@ -26,81 +21,6 @@ _CHUNK_BYTES = 65_536
 T = TypeVar("T")
 
 _TRANSIENT_STATUSES = {408, 409, 425, 429}
-
-
-def pooled_session(base_url: str, *, connections: int) -> requests.Session:
-    """Make a session that keeps up to `connections` connections to one server open.
-
-    Proxies and their exceptions are read from the environment once, here; netrc files and cookies are ignored. No
-    connection is opened before the first call, so a session made before a fork is safe to use after it.
-    """
-    session = requests.Session()
-    session.trust_env = False
-    session.proxies.update(requests.utils.get_environ_proxies(base_url))
-    adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-class _Call:
-    """One exchange with a server; `interrupt` ends its wait for the answer from any thread."""
-
-    def __init__(self) -> None:
-        self._sock: socket.socket | None = None
-        self._interrupted = False
-
-    def wait_on(self, sock: socket.socket | None) -> None:
-        """Note where the answer will come from."""
-        self._sock = sock
-        if self._interrupted:
-            self.interrupt()
-
-    def interrupt(self) -> None:
-        """Shut the socket down; whoever reads it sees the connection end."""
-        self._interrupted = True
-        if self._sock is not None:
-            with contextlib.suppress(OSError):
-                # The plain method: ssl's own would take the TLS state from under the thread that reads.
-                socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
-
-
-_current_call: ContextVar[_Call | None] = ContextVar("_current_call", default=None)
-
-
-class _Interruptible:
-    """Mixed into a connection, tells the current call on which socket it waits."""
-
-    sock: socket.socket | None
-
-    def getresponse(self) -> urllib3.HTTPResponse:
-        if call := _current_call.get():
-            call.wait_on(self.sock)
-        return super().getresponse()  # type: ignore[misc,no-any-return]  # the connection it is mixed into has it
-
-
-class _Connection(_Interruptible, HTTPConnection):  # type: ignore[misc]  # adds to getresponse, changes nothing
-    pass
-
-
-class _SecureConnection(_Interruptible, HTTPSConnection):  # type: ignore[misc]  # as above
-    pass
-
-
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-class _Adapter(HTTPAdapter):
-    """An adapter whose connections say on which socket they wait, so that the wait can be interrupted."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
 
 def retried(attempt: Callable[[], T], deadline: Deadline) -> T:
@@ -130,38 +50,32 @@ class Upstream:
         self, name: str, base_url: str, *, timeout_s: float, connections: int, secrets: tuple[str, ...]
     ) -> None:
         self.name = name
-        self._session = pooled_session(base_url, connections=connections)
+        self._transport = Transport(base_url, connections=connections)
         self._timeout_s = timeout_s
         self._secrets = secrets
         self._alarmed = False
 
-    def post(self, url: str, deadline: Deadline, **request: Any) -> bytes:
-        """Send one POST and return the body of its 2xx reply; `request` is passed on to requests."""
-        with self.open(url, deadline, **request) as chunks:
+    def post(self, url: str, deadline: Deadline, *, headers: Mapping[str, str], body: bytes) -> bytes:
+        """Send one POST and return the body of its 2xx reply."""
+        with self.open(url, deadline, headers=headers, body=body) as chunks:
             return b"".join(chunks)
 
     @contextlib.contextmanager
-    def open(self, url: str, deadline: Deadline, **request: Any) -> Iterator[Iterator[bytes]]:
+    def open(
+        self, url: str, deadline: Deadline, *, headers: Mapping[str, str], body: bytes
+    ) -> Iterator[Iterator[bytes]]:
         """Send one POST and hand out its 2xx reply as an iterator of byte chunks as they arrive."""
-        time_left = Deadline(deadline.allow_s(self._timeout_s))
-        call = _Call()
+        time_left, call = Deadline(deadline.allow_s(self._timeout_s)), Call()
         with (
             self._translated(),
             deadline.interrupting(call.interrupt),
-            self._send(url, call, time_left, request) as response,
+            self._transport.post(
+                url, headers=headers, body=body, timeout_s=time_left.remaining_s, call=call
+            ) as response,
         ):
             if not response.ok or response.is_redirect:
                 raise self._refusal(response, b"".join(self._chunks(response, time_left, deadline)))
             yield self._chunks(response, time_left, deadline)
-
-    def _send(self, url: str, call: _Call, time_left: Deadline, request: Mapping[str, Any]) -> requests.Response:
-        wait_s = time_left.remaining_s
-        timeout = (min(CONNECT_TIMEOUT_S, wait_s), wait_s)
-        token = _current_call.set(call)
-        try:
-            return self._session.post(url, timeout=timeout, stream=True, allow_redirects=False, **request)
-        finally:
-            _current_call.reset(token)
 
     def _chunks(self, response: requests.Response, time_left: Deadline, deadline: Deadline) -> Iterator[bytes]:
         total = 0

@@ -12,6 +12,8 @@ from tests import upstreams as fakes
 from tests.upstreams import Behaviour, Upstreams
 
 KEY = "gsk-s3cret"
+JSON = {"Content-Type": "application/json"}
+QUESTION = b'{"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "hi"}]}'
 
 
 def client(timeout_s: float = 5) -> Upstream:
@@ -21,9 +23,8 @@ def client(timeout_s: float = 5) -> Upstream:
 
 def ask(running: Upstreams, deadline: Deadline | None = None, *, timeout_s: float = 5) -> bytes:
     """Ask the model once."""
-    body = {"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "hi"}]}
     url = f"{running.openai_url}/chat/completions"
-    return client(timeout_s).post(url, deadline or Deadline(30), json=body)
+    return client(timeout_s).post(url, deadline or Deadline(30), headers=JSON, body=QUESTION)
 
 
 TRANSIENT = {
@@ -76,7 +77,7 @@ def test_an_answer_has_a_total_time(behaviour: Behaviour, upstreams: Upstreams) 
 def test_a_server_that_is_not_there_is_transient() -> None:
     """Nobody listening today may listen tomorrow."""
     with pytest.raises(EngineError) as failed:
-        client().post("http://127.0.0.1:9/", Deadline(30))
+        client().post("http://127.0.0.1:9/", Deadline(30), headers=JSON, body=QUESTION)
     assert failed.value.transient
 
 
@@ -110,11 +111,7 @@ def test_connections_are_kept(upstreams: Upstreams) -> None:
     """The second call finds the first one's connection."""
     one = client()
     for _ in range(3):
-        one.post(
-            f"{upstreams.openai_url}/chat/completions",
-            Deadline(30),
-            json={"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "hi"}]},
-        )
+        one.post(f"{upstreams.openai_url}/chat/completions", Deadline(30), headers=JSON, body=QUESTION)
     assert len({request.connection for request in upstreams.chat.requests}) == 1
 
 
