@@ -16,7 +16,7 @@ from refiner.metrics import CONTENT_TYPE, Metrics
 from refiner.pipeline import Job, refine
 from refiner.settings import Settings
 from refiner.telemetry import Exchange, log
-from refiner.uploads import StreamedRequest, Upload, read_upload, too_large
+from refiner.uploads import Upload, read_upload, too_large
 from utils import LLM, Transcription
 
 _EXPOSED_HEADERS = [
@@ -38,8 +38,7 @@ def create_app(
     settings = settings or Settings.from_environ()
     telemetry.configure_logging(settings.log_level)
     app = Flask(__name__)
-    app.request_class = StreamedRequest
-    app.config.update(UPLOAD_DIR=settings.upload_dir, MAX_CONTENT_LENGTH=settings.max_upload_bytes)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]  # Flask's default provider has it
     CORS(
         app, origins=list(settings.cors_origins), expose_headers=_EXPOSED_HEADERS, max_age=600, methods=["GET", "POST"]
@@ -65,7 +64,7 @@ def _add_upload(
         """Turn a recording into a polite sentence."""
         exchange: Exchange = g.exchange
         with arrivals.expecting(request.environ, exchange.deadline):
-            received = read_upload(request, language=settings.language)
+            received = read_upload(request, directory=settings.upload_dir, language=settings.language)
         job = _job(exchange, received)
         transcription.require(job.language)
         steps = refine(job, transcription, llm)

@@ -65,7 +65,7 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "odd language": ({"files": {"audio": ("a.wav", b"x")}, "data": {"language": "../../etc"}}, "bad_language"),
     "endless language": ({"files": {"audio": ("a.wav", b"x")}, "data": {"language": "x" * 5000}}, "bad_language"),
     "broken multipart": (
-        {"data": b"--b\r\nnonsense", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, "missing_audio",
+        {"data": b"--b\r\nnonsense", "headers": {"Content-Type": "multipart/form-data; boundary=b"}}, "bad_request",
     ),
 }  # fmt: skip
 

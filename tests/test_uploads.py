@@ -8,14 +8,13 @@ from flask import Flask, request
 from werkzeug.test import EnvironBuilder
 
 from refiner.errors import BadLanguage, BadTone, EmptyAudio, MissingAudio, RequestFailed, TooLarge
-from refiner.uploads import StreamedRequest, Upload, read_upload
+from refiner.uploads import Upload, read_upload
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Flask:
     """An app with nothing but the request class, its upload directory not yet made."""
     app = Flask(__name__)
-    app.request_class = StreamedRequest
     app.config.update(UPLOAD_DIR=tmp_path / "not" / "yet" / "there", MAX_CONTENT_LENGTH=1_000_000)
     return app
 
@@ -24,7 +23,7 @@ def received(app: Flask, **form: object) -> Upload:
     """Read an upload of this form."""
     environ = EnvironBuilder(method="POST", data=form).get_environ()
     with contextlib.closing(environ["wsgi.input"]), app.request_context(environ):
-        return read_upload(request, language="en-US")
+        return read_upload(request, directory=app.config["UPLOAD_DIR"], language="en-US")
 
 
 def test_a_recording_is_read_from_its_beginning_and_outlives_the_request_object(app: Flask) -> None:
