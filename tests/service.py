@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
@@ -19,6 +21,15 @@ ROOT = Path(__file__).parent.parent
 _STOP_S = 15
 
 
+def wait_until(reached: Callable[[], object], what: str, timeout_s: float = 15) -> None:
+    """Wait for a condition that nobody announces; raises TimeoutError naming it."""
+    ends_at = time.monotonic() + timeout_s
+    while not reached():
+        if time.monotonic() > ends_at:
+            raise TimeoutError(f"waited {timeout_s} s for {what}")
+        time.sleep(0.02)
+
+
 class Process:
     """A server on a socket that listens before the server starts: whoever connects waits, nobody polls."""
 
@@ -27,9 +38,11 @@ class Process:
         self.process: subprocess.Popen[bytes]
 
     def start(self, command: list[str], *, env: dict[str, str], pass_fds: tuple[int, ...] = ()) -> None:
-        """Start the program with its output in the log."""
+        """Start the program in a process group of its own, with its output in the log."""
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log, pass_fds=pass_fds)
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=env, stdout=log, stderr=log, pass_fds=pass_fds, process_group=0
+            )
 
     @property
     def log(self) -> str:
@@ -40,6 +53,18 @@ class Process:
         """Stop the process and wait for its end."""
         self.process.send_signal(signal_number)
         self.process.wait(timeout=_STOP_S)
+
+    def group(self) -> set[int]:
+        """Return the living processes of the group: this one and what it started."""
+        group = set()
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                state, _, group_id, *_ = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(group_id) == self.process.pid and state != "Z":
+                group.add(int(stat.parent.name))
+        return group
 
 
 class Service(Process):
@@ -68,6 +93,18 @@ class Service(Process):
         if self.process.poll() is None:
             self.stop()
         assert self.leftovers() == []
+
+    def kill(self) -> None:
+        """End every process of the service at once, as a machine that fails does; its port refuses from here on."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self._listener.close()
+        self.process.wait(timeout=_STOP_S)
+        wait_until(lambda: not self.group(), "the end of every process")
+
+    def revive(self) -> None:
+        """Start a killed service again on its port."""
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
+        self.__enter__()
 
     def leftovers(self) -> list[str]:
         """Return what lies in the upload directory."""
@@ -116,6 +153,14 @@ class Redis(Process):
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         self.start(command, env=dict(os.environ))
         self.client().ping()
+
+    def pause(self) -> None:
+        """Let the server hang: connections open, nothing answers."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused server go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def client(self) -> redis.Redis:
         """Return a client that waits for the server to come up."""
