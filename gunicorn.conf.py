@@ -22,7 +22,7 @@ _settings = Settings.from_environ()
 
 bind = f"0.0.0.0:{_settings.port}"
 workers = _settings.web_concurrency or len(os.sched_getaffinity(0))
-worker_class = "gthread"
+worker_class = "refiner.worker.Worker"
 threads = _settings.threads
 logger_class = OneLineLogger
 loglevel = _settings.log_level

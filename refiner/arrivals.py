@@ -17,6 +17,8 @@ PATIENCE_S = 2.0
 DISCARD_S = 1.0
 """How long the rest of a refused body is waited for, so that its sender can read why it was refused."""
 _DISCARD_BYTES = 65_536
+_DISCARDED_AT_ONCE = 4
+_DISCARD_QUEUE_S = 0.1
 # bytes_received in Linux' struct tcp_info (linux/tcp.h), counted since the connection was made.
 _BYTES_RECEIVED = struct.Struct("=128xQ")
 
@@ -57,6 +59,8 @@ class Arrivals:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._arrivals: set[Arrival] = set()
+        # Bodies that are there are read in no time; those that stall must not take the threads that are kept spare.
+        self._discarding = threading.BoundedSemaphore(_DISCARDED_AT_ONCE)
         self._watcher: threading.Thread | None = None
         self._wakes_at: float | None = None
 
@@ -90,9 +94,19 @@ class Arrivals:
 
         A connection closed with bytes unread is reset, and the reset may overtake the answer (RFC 9112, section 9.6).
         """
-        with self.expecting(environ, Deadline(DISCARD_S)), suppress(OSError):
-            while environ["wsgi.input"].read(_DISCARD_BYTES):
-                pass
+        if not self._discarding.acquire(timeout=_DISCARD_QUEUE_S):
+            self._cut_off_at_once(environ)
+            return
+        try:
+            with self.expecting(environ, Deadline(DISCARD_S)), suppress(OSError):
+                while environ["wsgi.input"].read(_DISCARD_BYTES):
+                    pass
+        finally:
+            self._discarding.release()
+
+    def _cut_off_at_once(self, environ: dict[str, Any]) -> None:
+        if sock := environ.get("gunicorn.socket"):
+            Arrival(sock, Deadline(0)).cut_off()
 
     def _add(self, arrival: Arrival) -> None:
         with self._changed:

@@ -4,9 +4,13 @@ import ipaddress
 import math
 import threading
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from flask import Flask, Request, Response, request
 from flask_limiter import Limiter, RateLimitExceeded
+from limits import RateLimitItem, parse_many
+from limits.storage import RedisStorage
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
@@ -14,8 +18,9 @@ from redis.retry import Retry
 from refiner.arrivals import Arrivals
 from refiner.errors import RateLimited
 from refiner.settings import Settings
+from refiner.windows import RedisWindows
 
-_REDIS_TIMEOUT_S = 0.5
+_REDIS_TIMEOUT_S = 0.4
 _IPV6_CLIENT_BITS = 64
 _HANDOVER_S = 1.0
 
@@ -24,8 +29,13 @@ class SteadyLimiter(Limiter):
     """A limiter that keeps answering in every thread while its Redis fails.
 
     Flask-Limiter falls back to memory in the first thread that notices and lets the others fail; asking once more
-    finds the fallback in place.
+    finds the fallback in place. With Redis, all windows are moved in one trip.
     """
+
+    def __init__(self, *, items: Sequence[RateLimitItem], **options: Any) -> None:
+        super().__init__(**options)
+        if isinstance(self._storage, RedisStorage):
+            self._limiter = RedisWindows(self._storage, items)
 
     def _check_request_limit(self, callable_name: str | None = None, in_middleware: bool = True) -> None:
         if in_middleware:
@@ -47,11 +57,12 @@ def build_limiter(app: Flask, settings: Settings) -> Limiter:
     retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
     timeouts = {"socket_connect_timeout": _REDIS_TIMEOUT_S, "socket_timeout": _REDIS_TIMEOUT_S, "retry": retry}
     return SteadyLimiter(
+        items=parse_many(settings.rate_limit),
         app=app,
         key_func=lambda: client_address(request, settings),
         strategy="moving-window",
         storage_uri=settings.redis_uri or "memory://",
-        storage_options=timeouts if settings.redis_uri else {},  # type: ignore[arg-type]  # passed through to redis-py
+        storage_options=timeouts if settings.redis_uri else {},
         in_memory_fallback_enabled=bool(settings.redis_uri),
         key_prefix="politeness",
     )

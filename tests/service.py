@@ -162,7 +162,15 @@ class Redis(Process):
         """Let a paused server go on."""
         self.process.send_signal(signal.SIGCONT)
 
-    def client(self) -> redis.Redis:
+    def age(self, seconds: float) -> None:
+        """Make every entry of every window older, as if that much time had passed."""
+        client = self.client()
+        for key in client.scan_iter():
+            entries = client.lrange(key, 0, -1)
+            client.delete(key)
+            client.rpush(key, *(f"{float(entry) - seconds:.6f}" for entry in entries))
+
+    def client(self) -> Any:
         """Return a client that waits for the server to come up."""
         retry = Retry(ConstantBackoff(0.05), 100)
         return redis.Redis(port=self.port, retry=retry, retry_on_error=[redis.ConnectionError])
