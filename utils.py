@@ -8,7 +8,6 @@ from functools import partial
 from itertools import chain, islice
 from typing import BinaryIO
 
-from refiner.audio import Recording, Segment
 from refiner.deadline import Deadline, DeadlineExceeded
 from refiner.errors import (
     BadLanguage,
@@ -22,6 +21,7 @@ from refiner.errors import (
 from refiner.prompts import DEFAULT_TONE
 from refiner.recognizers import Heard, Recognizer, build_recognizer
 from refiner.rewriters import Rewriter, build_rewriter
+from refiner.segments import Recording, Segment
 from refiner.settings import Settings
 from refiner.transcript import Transcript
 

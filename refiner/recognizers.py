@@ -15,9 +15,10 @@ import speech_recognition as sr
 from speech_recognition.recognizers.google import OutputParser, create_request_builder
 from urllib3 import encode_multipart_formdata
 
-from refiner.audio import SAMPLE_RATE_HZ, Pcm, Segment
+from refiner.audio import SAMPLE_RATE_HZ, Pcm
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
+from refiner.segments import Segment
 from refiner.settings import Settings, SettingsError
 from refiner.sphinx import SphinxPool, available_processes
 from refiner.upstream import Upstream, retried

@@ -14,6 +14,7 @@ from scipy.io import wavfile
 from refiner.audio import Pcm
 from refiner.settings import Settings
 from tests.service import Redis, Service
+from tests.sound import open_files
 from tests.upstreams import Upstreams
 
 ROOT = Path(__file__).parent.parent
@@ -24,6 +25,14 @@ def _unconfigured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let no variable of the developer's own configuration reach a test."""
     for name in (field.name.upper() for field in dataclasses.fields(Settings)):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _closed_files() -> Iterator[None]:
+    """Close the recordings a test opened."""
+    yield
+    while open_files:
+        open_files.pop().close()
 
 
 @pytest.fixture(scope="session")

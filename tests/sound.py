@@ -1,7 +1,9 @@
 """Recordings for the tests: the same sound in every container, and speech of any length."""
 
 import io
+import tempfile
 from fractions import Fraction
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -9,6 +11,25 @@ import soundfile
 from numpy.typing import NDArray
 
 from refiner.audio import SAMPLE_RATE_HZ, Pcm
+from refiner.deadline import Deadline
+from refiner.segments import Recording
+
+open_files: list[BinaryIO] = []
+"""What `opened` opened in this test; a fixture of every test closes it."""
+
+
+def opened(data: bytes) -> BinaryIO:
+    """Put bytes into an unnamed file, as an upload is; it is closed when the test ends."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the test
+    file.write(data)
+    file.flush()
+    open_files.append(file)
+    return file
+
+
+def recording(data: bytes, *, max_audio_s: float = 900) -> Recording:
+    """Make a Recording that is in no hurry."""
+    return Recording(opened(data), max_audio_s=max_audio_s, deadline=Deadline(60))
 
 
 def wav(

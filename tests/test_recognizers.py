@@ -7,7 +7,7 @@ import pytest
 import soundfile
 import speech_recognition as sr
 
-from refiner.audio import SAMPLE_RATE_HZ, Pcm, Segment
+from refiner.audio import SAMPLE_RATE_HZ, Pcm
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
 from refiner.recognizers import (
@@ -19,6 +19,7 @@ from refiner.recognizers import (
     build_recognizer,
     encode_flac,
 )
+from refiner.segments import Segment
 from refiner.settings import Settings, SettingsError
 from tests import upstreams as fakes
 from tests.upstreams import Behaviour, Upstreams

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from refiner.audio import SAMPLE_RATE_HZ, Pcm, Segment
+from refiner.audio import SAMPLE_RATE_HZ, Pcm
 from refiner.deadline import Cancelled, Deadline, DeadlineExceeded
 from refiner.errors import EngineError
 from refiner.recognizers import SphinxRecognizer
+from refiner.segments import Segment
 from refiner.sphinx import SphinxPool, decode_utterances
 from tests.samples import SAID
 

@@ -8,7 +8,7 @@ from typing import BinaryIO
 import numpy as np
 import pytest
 
-from refiner.audio import SAMPLE_RATE_HZ, Pcm, Segment
+from refiner.audio import SAMPLE_RATE_HZ, Pcm
 from refiner.deadline import Cancelled, Deadline
 from refiner.errors import (
     BadLanguage,
@@ -21,6 +21,7 @@ from refiner.errors import (
     UndecodableAudio,
 )
 from refiner.recognizers import Heard
+from refiner.segments import Segment
 from refiner.settings import Settings
 from refiner.transcript import Transcript
 from tests.samples import SAID, SAMPLES
