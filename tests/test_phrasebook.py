@@ -1,6 +1,8 @@
 """The phrasebook against a corpus of spoken sentences, and against arbitrary text."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -264,6 +266,33 @@ def test_a_new_rule_needs_no_programming(tmp_path: Path) -> None:
     path = tmp_path / "phrases.toml"
     path.write_text(data, encoding="utf-8")
     assert Phrasebook.load(path).polish(["hop to it with the tea"]) == "Could you please hasten the tea?"
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            "don't just stand there help me carry this",
+            "Could you please not just stand there? Could you also help me carry this?",
+        ),
+        ("sit down shut up and listen", "Could you please sit down, be a little quieter, and listen?"),
+        ("pay me or i'll leave", "Could you please pay me? Otherwise, I'll leave."),
+        ("close the window and don't slam it", "Could you please close the window and not slam it?"),
+    ],
+)
+def test_requests_are_put_together(said: str, expected: str) -> None:
+    """Commands share a request where that is easy to follow, and a "not" never reaches beyond its own."""
+    assert book.polish([said]) == expected
+
+
+def test_sentences_are_said_line_by_line_in_a_pipe() -> None:
+    """The module answers each line of its input, and refuses a tone it lacks in one line."""
+    command = [sys.executable, "-m", "refiner.phrasebook"]
+    said = subprocess.run(command, input="shut up\nhello\n", capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("Could you please be a little quieter?\nHello.\n", "")
+    odd = subprocess.run([*command, "--tone", "odd"], input="hi", capture_output=True, text=True, check=False)
+    assert (odd.returncode, odd.stdout) == (2, "")
+    assert "friendly" in odd.stderr
 
 
 def test_one_phrasebook_serves_all_threads() -> None:

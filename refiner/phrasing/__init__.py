@@ -1,0 +1,1 @@
+"""What the phrasebook works with: its rules, a little grammar, sentences and their clauses."""
