@@ -5,6 +5,7 @@ import re
 # Scripts written without spaces: one character counts as about half a word there.
 _UNSPACED = r"\u0e00-\u0e7f\u0e80-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]{{1,2}}[^\w\s]*|[^\s{_UNSPACED}]+")
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|[。！？]")
 _REFUSAL = re.compile(
     r"\bas an? (?:ai|language model|assistant)\b|"
     r"\bi(?:'m| am)? (?:(?:really |very )?sorry,? but )?(?:i )?"
@@ -41,11 +42,17 @@ def count_words(text: str) -> int:
 
 
 def truncate(text: str, max_words: int) -> str:
-    """Return the first `max_words` words of `text`, wording and spacing untouched."""
-    for number, word in enumerate(_WORD.finditer(text), start=1):
-        if number == max_words:
-            return text[: word.end()]
-    return text
+    """Return the first `max_words` words of `text`, wording and spacing untouched.
+
+    When there are more, and a sentence ends within the last tenth of these, it is the end: better a few words less
+    than half a sentence.
+    """
+    ends = [word.end() for word in _WORD.finditer(text)]
+    if len(ends) <= max_words:
+        return text
+    shortest = ends[max_words - 1 - max_words // 10]
+    sentence_ends = [end.end() for end in _SENTENCE_END.finditer(text, 0, ends[max_words - 1])]
+    return text[: next((end for end in reversed(sentence_ends) if end >= shortest), ends[max_words - 1])]
 
 
 def tidy_beginning(reply: str) -> str:

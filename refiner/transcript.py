@@ -33,8 +33,8 @@ class Transcript:
 
     @property
     def full(self) -> bool:
-        """Tell whether no further word has room."""
-        return self.words >= self.max_words
+        """Tell whether no further word has room, or is wanted after the end of the last sentence that had."""
+        return self.truncated or self.words >= self.max_words
 
     def heard(self, utterances: Iterable[str], *, engine: str) -> "Transcript":
         """Return the transcript with more utterances, cut off at the last word that has room."""

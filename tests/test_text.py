@@ -30,6 +30,21 @@ def test_truncation_keeps_wording_and_spacing(text: str, kept: str) -> None:
     assert truncate(text, 3) == kept
 
 
+@pytest.mark.parametrize(("sentence_words", "kept_words"), [(19, 19), (18, 18), (17, 20), (10, 20), (20, 20)])
+def test_truncation_prefers_a_sentences_end_close_by(sentence_words: int, kept_words: int) -> None:
+    """A tenth of the words may go for a whole sentence, no more."""
+    text = " ".join(["word"] * sentence_words) + ". " + " ".join(["more"] * 30)
+    kept = truncate(text, 20)
+    assert count_words(kept) == kept_words
+    assert text.startswith(kept)
+    assert kept.endswith(".") is (kept_words == sentence_words)
+
+
+def test_a_text_that_fits_is_never_shortened() -> None:
+    """However its sentences end."""
+    assert truncate("One. Two three", 3) == "One. Two three"
+
+
 @pytest.mark.parametrize(
     ("reply", "text"),
     [
