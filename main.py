@@ -141,11 +141,12 @@ def _add_hooks(app: Flask, settings: Settings, limiter: Limiter, arrivals: Arriv
 
     @app.before_request
     def open_exchange() -> None:
+        g.client = limits.client_address(request, settings)
         g.exchange = Exchange(
             request_id=telemetry.request_id(request.headers.get("X-Request-ID")),
             method=request.method,
             route=request.endpoint or "-",
-            client=hashed(limits.client_address(request, settings)),
+            client=hashed(g.client),
             deadline=Deadline(settings.request_timeout_s),
         )
 

@@ -59,11 +59,10 @@ def _decode_wav(file: BinaryIO) -> Iterator[Pcm] | None:
     channels = samples.shape[1] if samples.ndim == 2 else 1
     if not len(samples) or rate_hz not in _RATES_HZ or channels > _MAX_CHANNELS:
         return None
-    blocks = (samples[start : start + rate_hz] for start in range(0, len(samples), rate_hz))
     if rate_hz == SAMPLE_RATE_HZ and channels == 1 and samples.dtype == np.int16:
-        return (np.asarray(block) for block in blocks)
-    frames = (_frame(_mono(block), rate_hz) for block in blocks)
-    return _resample(frames)
+        return iter([np.asarray(samples)])  # mapped, not read: whoever slices it reads that much
+    blocks = (samples[start : start + rate_hz] for start in range(0, len(samples), rate_hz))
+    return _resample(_frame(_mono(block), rate_hz) for block in blocks)
 
 
 def _mono(block: NDArray[Any]) -> NDArray[np.float32]:

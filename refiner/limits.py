@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from flask import Flask, Request, Response, request
+from flask import Flask, Request, Response, g
 from flask_limiter import Limiter, RateLimitExceeded
 from limits import RateLimitItem, parse_many
 from limits.storage import RedisStorage
@@ -51,7 +51,8 @@ class SteadyLimiter(Limiter):
 def build_limiter(app: Flask, settings: Settings) -> Limiter:
     """Make the limiter: a window that slides, counted in Redis where there is one, else in this process.
 
-    While Redis refuses or hangs, counting goes on in memory; the shared count is taken up again when it is back.
+    Who the client is must be in `g.client` by the time a view is called. While Redis refuses or hangs, counting goes on
+    in memory; the shared count is taken up again when it is back.
     """
     # One new connection replaces one that Redis dropped; redis-py's own default waits seconds between four tries.
     retry = Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
@@ -59,7 +60,7 @@ def build_limiter(app: Flask, settings: Settings) -> Limiter:
     return SteadyLimiter(
         items=parse_many(settings.rate_limit),
         app=app,
-        key_func=lambda: client_address(request, settings),
+        key_func=lambda: str(g.client),
         strategy="moving-window",
         storage_uri=settings.redis_uri or "memory://",
         storage_options=timeouts if settings.redis_uri else {},

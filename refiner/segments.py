@@ -90,20 +90,14 @@ class Recording:
 
 def _rebatch(chunks: Iterable[Pcm], size: int) -> Iterator[Pcm]:
     """Regroup chunks into arrays of exactly `size` samples; only the last may be shorter."""
-    pending: list[Pcm] = []
-    samples = 0
+    rest = np.empty(0, np.int16)
     for chunk in chunks:
-        if not len(chunk):
-            continue
-        pending.append(chunk)
-        samples += len(chunk)
-        if samples >= size:
-            joined = np.concatenate(pending) if len(pending) > 1 else pending[0]
-            whole = samples - samples % size
-            yield from np.split(joined[:whole], whole // size)
-            pending, samples = [joined[whole:]], samples - whole
-    if samples:
-        yield np.concatenate(pending)
+        joined = np.concatenate([rest, chunk]) if len(rest) else chunk
+        whole = len(joined) - len(joined) % size
+        yield from (joined[start : start + size] for start in range(0, whole, size))
+        rest = joined[whole:]
+    if len(rest):
+        yield rest
 
 
 def _take(windows: Iterator[Pcm], samples: int) -> list[Pcm]:
