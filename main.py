@@ -92,6 +92,7 @@ def _streamed(exchange: Exchange, job: Job, steps: "events.Steps") -> Response:
         exchange.facts["code"] = failure.code if failure else "cancelled"
         return failure
 
+    exchange.facts["status"] = 200  # by now; the log line may be written before the response has left this function
     stream = events.as_stream(
         steps,
         request_id=job.request_id,

@@ -324,3 +324,37 @@ def test_server_timing_is_on_every_answer_of_upload(shared: Service, blunt: Pcm)
         part.split(";")[0] for part in good.headers["Server-Timing"].split(", ")
     }
     assert bad.headers["Server-Timing"].startswith("total;dur=")
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/nowhere", "/static/app.js", "/openapi.json"])
+def test_every_answer_carries_the_protective_headers(path: str, shared: Service) -> None:
+    """Browsers are told not to guess types and not to tell where they come from; nobody is told a version."""
+    answer = requests.get(shared.url + path, timeout=30)
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert not any(character.isdigit() for character in answer.headers.get("Server", ""))
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+def test_behind_tls_browsers_are_told_to_stay_there(shared: Service) -> None:
+    """The proxy that ends TLS says so."""
+    answer = requests.get(f"{shared.url}/health", headers={"X-Forwarded-Proto": "https"}, timeout=30)
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+
+
+def test_the_page_may_load_nothing_from_elsewhere(shared: Service) -> None:
+    """Its policy names itself alone, and nothing inline."""
+    policy = requests.get(f"{shared.url}/", timeout=30).headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'")
+    assert "unsafe" not in policy
+    assert "http" not in policy
+
+
+@pytest.mark.parametrize(
+    ("origin", "allowed"), [("https://app.example", True), ("null", True), ("https://evil.example", False)]
+)
+def test_origins_can_be_restricted(origin: str, allowed: bool, live_service: Start) -> None:
+    """CORS_ORIGINS names who may read the answers."""
+    service = live_service(CORS_ORIGINS="https://app.example, null")
+    answer = service.upload(b"", headers={"Origin": origin})
+    assert answer.headers.get("Access-Control-Allow-Origin") == (origin if allowed else None)
