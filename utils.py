@@ -1,5 +1,6 @@
 """The service's two collaborators: Transcription writes down what was said, LLM says it politely."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -84,15 +85,16 @@ class Transcription:
         segments = recording.segments()
         recognize = partial(self.recognizer.recognize, language=language, deadline=deadline)
         wave: deque[Future[Heard]] = deque()
-        size = self.recognizer.side_by_side
+        most = size = self.recognizer.side_by_side
+        heard_segments = 0
         try:
             while not transcript.full and (wave := self._start_wave(islice(segments, size), recognize)):
-                wanted = len(wave)
                 while wave and not transcript.full:
                     heard = _result(wave.popleft(), deadline)
                     transcript = transcript.heard(heard.utterances, engine=heard.engine)
+                    heard_segments += 1
                     yield transcript
-                size = _next_size(size, transcript, wanted)
+                size = min(most, _segments_missing(transcript, heard_segments))
             unheard = transcript.truncated or recording.cut_off or bool(wave) or next(segments, None) is not None
             yield replace(
                 transcript, truncated=unheard, duration_s=recording.decoded_s, decoding_s=recording.decoding_s
@@ -111,11 +113,10 @@ class Transcription:
         return deque(self._threads.submit(recognize, segment) for segment in chain((first, second), segments))
 
 
-def _next_size(size: int, transcript: Transcript, segments: int) -> int:
-    """Guess how many more segments hold the missing words, from those heard so far."""
-    missing = transcript.max_words - transcript.words
-    per_segment = max(1, transcript.words // max(1, segments))
-    return max(1, min(size, -(-missing // per_segment)))
+def _segments_missing(transcript: Transcript, heard_segments: int) -> int:
+    """Guess how many more segments hold the missing words, from those heard so far; at least one."""
+    words_per_segment = max(1.0, transcript.words / max(1, heard_segments))
+    return max(1, math.ceil((transcript.max_words - transcript.words) / words_per_segment))
 
 
 def _run_here(recognize: Callable[[Segment], Heard], segment: Segment) -> Future[Heard]:

@@ -127,6 +127,13 @@ def test_recognition_stops_when_the_words_are_there(talk: Callable[[int], Binary
     assert transcript.duration_s < 120
 
 
+def test_a_wave_is_as_wide_as_the_missing_words(talk: Callable[[int], BinaryIO]) -> None:
+    """Ninety words from four segments leave one more to be recognised, not four."""
+    ear = Ear(lambda _: words(23))
+    transcript = transcription(ear).transcribe(talk(60))
+    assert (transcript.words, len(ear.heard_s)) == (100, 5)
+
+
 def test_a_slow_talker_gets_all_the_words(talk: Callable[[int], BinaryIO]) -> None:
     """Waves go on until the sound ends when the words come slowly."""
     ear = Ear(lambda _: words(2))
