@@ -7,7 +7,7 @@ from functools import partial
 from flask import Flask, Response, g, jsonify, request, send_from_directory
 from flask_cors import CORS
 from flask_limiter import Limiter, RateLimitExceeded
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from refiner import errors, events, limits, telemetry
 from refiner.arrivals import Arrivals
@@ -200,15 +200,12 @@ def _add_error_handlers(app: Flask, limiter: Limiter) -> None:
         exchange.facts["code"] = failure.code
         response = jsonify(failure.as_json(exchange.request_id))
         response.status_code = failure.status
-        if isinstance(error, HTTPException):
-            response.headers.extend(_kept_headers(error))
+        response.headers.extend(failure.headers)
+        if isinstance(error, MethodNotAllowed):
+            response.headers["Allow"] = ", ".join(error.valid_methods or ())
         if failure.retry_after_s is not None:
             response.headers["Retry-After"] = str(failure.retry_after_s)
         return response
-
-
-def _kept_headers(error: HTTPException) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in error.get_headers() if name in {"Allow", "WWW-Authenticate"}]
 
 
 def _translated(error: Exception) -> errors.RequestFailed | None:

@@ -1,5 +1,7 @@
 """Every way a request can fail: its status, its code and a sentence a person can act on."""
 
+from typing import ClassVar
+
 
 class EngineError(Exception):
     """An engine (a recogniser, a language model) could not do its work.
@@ -33,6 +35,7 @@ class RequestFailed(Exception):
     status = 500
     code = "internal_error"
     message = "Something went wrong on our side. Please try again."
+    headers: ClassVar[dict[str, str]] = {}
 
     def __init__(
         self, message: str | None = None, *, heard: str | None = None, retry_after_s: int | None = None
@@ -85,6 +88,7 @@ class Unauthorized(RequestFailed):
 
     status, code = 401, "unauthorized"
     message = "A valid API key is required. Send it as 'Authorization: Bearer <key>'."
+    headers: ClassVar[dict[str, str]] = {"WWW-Authenticate": "Bearer"}
 
 
 class NotFound(RequestFailed):

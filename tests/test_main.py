@@ -286,6 +286,7 @@ def test_a_key_is_asked_for_where_keys_are_set(connected: Start, blunt: Pcm) -> 
     for token in ("", "Bearer gamma", "Bearer ", "Basic alpha", "Bearer alph"):
         refused = service.upload(wav(blunt), headers={"Authorization": token} if token else None)
         assert (refused.status_code, refused.json()["code"]) == (401, "unauthorized")
+        assert refused.headers["WWW-Authenticate"] == "Bearer"
     for token in ("alpha", "beta"):
         assert service.upload(wav(blunt), headers={"Authorization": f"Bearer {token}"}).status_code == 200
 
