@@ -2,6 +2,7 @@
 # make run     serve on http://localhost:5000 (PORT=...)
 # make test    set everything up and run every test
 # make lint    ruff and mypy
+# make bench   measure it against the straightforward way and the floor (about ten minutes)
 # make samples speak the sample recordings anew (needs flite)
 
 PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3 /usr/bin/python3; do \
@@ -10,9 +11,10 @@ PYTHON := $(shell for python in python3.13 python3.12 python3.11 python3 /usr/bi
 BIN := .venv/bin
 RUNNABLE := .venv/runnable
 TESTABLE := .venv/testable
+BENCHABLE := .venv/benchable
 SAMPLE ?= samples/blunt.wav
 
-.PHONY: demo run test lint samples clean
+.PHONY: demo run test lint bench samples clean
 
 demo: $(RUNNABLE)
 	@port=$$($(BIN)/python -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])'); \
@@ -34,6 +36,14 @@ lint: $(TESTABLE)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(BENCHABLE)
+	@{ command -v wrk && command -v nginx && command -v redis-server && command -v curl \
+		&& test -e /usr/lib/nginx/modules/ngx_http_echo_module.so; } >/dev/null \
+	|| { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+		wrk nginx libnginx-mod-http-echo redis-server curl >/dev/null; } \
+	|| { echo "Needed: apt install wrk nginx libnginx-mod-http-echo redis-server curl"; exit 1; }
+	$(BIN)/python -m benchmarks
+
 samples:
 	$(MAKE) -C samples
 
@@ -49,4 +59,8 @@ $(RUNNABLE): requirements.txt
 
 $(TESTABLE): $(RUNNABLE) requirements-dev.txt
 	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(BENCHABLE): $(RUNNABLE) benchmarks/requirements.txt
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check -r benchmarks/requirements.txt
 	@touch $@

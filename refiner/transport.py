@@ -9,8 +9,6 @@ from typing import Any
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.hooks import default_hooks
-from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
@@ -76,37 +74,46 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
 
+    def pool_for(self, base_url: str) -> Any:
+        """Make the pool for one server as `send` would, without sending anything."""
+        request = requests.Request("POST", base_url).prepare()
+        pool = self.get_connection_with_tls_context(
+            request, verify=True, proxies=requests.utils.get_environ_proxies(base_url)
+        )
+        self.cert_verify(pool, request.url, verify=True, cert=None)  # type: ignore[no-untyped-call]
+        return pool
+
 
 class Transport:
     """Send requests to one server over at most `connections` connections that are kept open.
 
-    Requests' adapter is used without its session: what a session adds to each call (cookies, redirects, netrc, hooks)
-    is not wanted here and costs as much as the call. Proxies are read from the environment once. No connection is
-    opened before the first call, so a transport made before a fork is safe to use after it.
+    Requests decides once how the server is reached (proxies from the environment, TLS, trusted certificates); the
+    calls then go straight to its pool. What requests adds to each call (cookies, redirects, netrc, hooks) is not wanted
+    here and costs more than the call. No connection is opened before the first call, so a transport made before a fork
+    is safe to use after it.
     """
 
     def __init__(self, base_url: str, *, connections: int) -> None:
-        self._adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
-        self._proxies = requests.utils.get_environ_proxies(base_url)
+        adapter = _Adapter(pool_connections=1, pool_maxsize=connections)
+        self._pool = adapter.pool_for(base_url)
 
     @contextlib.contextmanager
     def post(
         self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float, call: Call
-    ) -> Iterator[requests.Response]:
-        """Send one POST and hand out the response, its body unread; raises what requests' adapters raise."""
+    ) -> Iterator[urllib3.BaseHTTPResponse]:
+        """Send one POST and hand out the response, its body unread; raises urllib3's exceptions and OSError."""
         token = _current_call.set(call)
+        timeout = urllib3.Timeout(connect=min(CONNECT_TIMEOUT_S, timeout_s), read=timeout_s)
         try:
-            timeout = (min(CONNECT_TIMEOUT_S, timeout_s), timeout_s)
-            request = _prepared(url, headers, body)
-            response = self._adapter.send(request, stream=True, timeout=timeout, proxies=self._proxies)
+            response = self._pool.urlopen(
+                "POST", self._target(url), body=body, headers=headers, timeout=timeout, retries=False,
+                redirect=False, preload_content=False, assert_same_host=False,
+            )  # fmt: skip
         finally:
             _current_call.reset(token)
-        with response:
+        with contextlib.closing(response):
             yield response
 
-
-def _prepared(url: str, headers: Mapping[str, str], body: bytes) -> requests.PreparedRequest:
-    request = requests.PreparedRequest()
-    request.method, request.url, request.body, request.hooks = "POST", url, body, default_hooks()
-    request.headers = CaseInsensitiveDict({**headers, "Content-Length": str(len(body))})
-    return request
+    def _target(self, url: str) -> str:
+        """Return what the request line says: the whole URL towards a plain proxy, else its path and query."""
+        return url if self._pool.proxy and self._pool.scheme == "http" else urllib3.util.parse_url(url).request_uri

@@ -38,9 +38,7 @@ def read_upload(request: Request, *, directory: Path, language: str) -> Upload:
 
     `language` is what is spoken when the client does not say. Raises the contract's 400s and 413.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    # Unbuffered: chunks are large, and nothing of a recording may wait in this process's memory.
-    recording = cast(BinaryIO, tempfile.TemporaryFile(dir=directory, buffering=0))  # noqa: SIM115  # the caller closes it
+    recording = _unnamed_file(directory)
     try:
         size_bytes, fields = _receive(request, recording)
         recording.seek(0)
@@ -48,6 +46,15 @@ def read_upload(request: Request, *, directory: Path, language: str) -> Upload:
     except BaseException:
         recording.close()
         raise
+
+
+def _unnamed_file(directory: Path) -> BinaryIO:
+    """Open a file without a name, unbuffered: chunks are large, and nothing of a recording may wait in memory."""
+    try:
+        return cast(BinaryIO, tempfile.TemporaryFile(dir=directory, buffering=0))
+    except FileNotFoundError:
+        directory.mkdir(parents=True, exist_ok=True)
+        return cast(BinaryIO, tempfile.TemporaryFile(dir=directory, buffering=0))
 
 
 def too_large(request: Request) -> TooLarge:

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
-import requests
 import urllib3
 
 from refiner.deadline import Deadline
@@ -73,13 +72,13 @@ class Upstream:
                 url, headers=headers, body=body, timeout_s=time_left.remaining_s, call=call
             ) as response,
         ):
-            if not response.ok or response.is_redirect:
+            if not 200 <= response.status < 300:
                 raise self._refusal(response, b"".join(self._chunks(response, time_left, deadline)))
             yield self._chunks(response, time_left, deadline)
 
-    def _chunks(self, response: requests.Response, time_left: Deadline, deadline: Deadline) -> Iterator[bytes]:
+    def _chunks(self, response: urllib3.BaseHTTPResponse, time_left: Deadline, deadline: Deadline) -> Iterator[bytes]:
         total = 0
-        while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+        while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
             total += len(chunk)
             if total > LARGEST_REPLY_BYTES:
                 raise EngineError(f"{self.name} sent an answer that is too long.")
@@ -92,18 +91,20 @@ class Upstream:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError, TimeoutError) as error:
+        except (urllib3.exceptions.ReadTimeoutError, TimeoutError) as error:
             raise self._late() from error
-        except requests.ConnectTimeout as error:
-            raise EngineError(f"{self.name} could not be reached in time.", transient=True, timed_out=True) from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+        except urllib3.exceptions.ConnectTimeoutError as error:
+            refused = isinstance(error, urllib3.exceptions.NewConnectionError)  # which urllib3 derives from it
+            message = "could not be reached" if refused else "could not be reached in time"
+            raise EngineError(f"{self.name} {message}.", transient=True, timed_out=not refused) from error
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise EngineError(f"The connection to {self.name} failed.", transient=True) from error
 
     def _late(self) -> EngineError:
         return EngineError(f"{self.name} did not answer in time.", transient=True, timed_out=True)
 
-    def _refusal(self, response: requests.Response, body: bytes) -> EngineError:
-        status = response.status_code
+    def _refusal(self, response: urllib3.BaseHTTPResponse, body: bytes) -> EngineError:
+        status = response.status
         said, code = _error_of(body)
         rejected = status in {401, 403} or code == "model_not_found"
         if rejected and not self._alarmed:

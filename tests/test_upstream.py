@@ -16,15 +16,15 @@ JSON = {"Content-Type": "application/json"}
 QUESTION = b'{"model": "openai/gpt-oss-20b", "messages": [{"role": "user", "content": "hi"}]}'
 
 
-def client(timeout_s: float = 5) -> Upstream:
+def client(url: str, timeout_s: float = 5) -> Upstream:
     """Make a client for the model."""
-    return Upstream("The model", "http://127.0.0.1", timeout_s=timeout_s, connections=4, secrets=(KEY,))
+    return Upstream("The model", url, timeout_s=timeout_s, connections=4, secrets=(KEY,))
 
 
 def ask(running: Upstreams, deadline: Deadline | None = None, *, timeout_s: float = 5) -> bytes:
     """Ask the model once."""
     url = f"{running.openai_url}/chat/completions"
-    return client(timeout_s).post(url, deadline or Deadline(30), headers=JSON, body=QUESTION)
+    return client(url, timeout_s).post(url, deadline or Deadline(30), headers=JSON, body=QUESTION)
 
 
 TRANSIENT = {
@@ -77,7 +77,7 @@ def test_an_answer_has_a_total_time(behaviour: Behaviour, upstreams: Upstreams) 
 def test_a_server_that_is_not_there_is_transient() -> None:
     """Nobody listening today may listen tomorrow."""
     with pytest.raises(EngineError) as failed:
-        client().post("http://127.0.0.1:9/", Deadline(30), headers=JSON, body=QUESTION)
+        client("http://127.0.0.1:9/").post("http://127.0.0.1:9/", Deadline(30), headers=JSON, body=QUESTION)
     assert failed.value.transient
 
 
@@ -109,7 +109,7 @@ def test_a_named_wait_is_read_in_whole_seconds(header: str | None, seconds: int 
 
 def test_connections_are_kept(upstreams: Upstreams) -> None:
     """The second call finds the first one's connection."""
-    one = client()
+    one = client(upstreams.openai_url)
     for _ in range(3):
         one.post(f"{upstreams.openai_url}/chat/completions", Deadline(30), headers=JSON, body=QUESTION)
     assert len({request.connection for request in upstreams.chat.requests}) == 1
