@@ -21,7 +21,7 @@ class OneLineLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 _settings = Settings.from_environ()
 
 bind = f"0.0.0.0:{_settings.port}"
-workers = _settings.web_concurrency or len(os.sched_getaffinity(0))
+workers = _settings.web_concurrency
 worker_class = "refiner.worker.Worker"
 threads = _settings.threads
 logger_class = OneLineLogger

@@ -19,8 +19,8 @@ from refiner.audio import SAMPLE_RATE_HZ, Pcm
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
 from refiner.segments import Segment
-from refiner.settings import Settings, SettingsError
-from refiner.sphinx import SphinxPool, available_processes
+from refiner.settings import Settings, SettingsError, cores
+from refiner.sphinx import SphinxPool
 from refiner.upstream import Upstream, retried
 
 SIDE_BY_SIDE = 4
@@ -263,8 +263,8 @@ def _build(name: str, settings: Settings) -> Recognizer:
         upstream = _upstream("The transcription service", url, settings)
         return WhisperRecognizer(upstream, base_url=url, model=settings.stt_model, api_key=settings.groq_api_key)
     if name == "sphinx":
-        pool = SphinxPool(available_processes(settings.web_concurrency or 1))
-        return SphinxRecognizer(pool, timeout_s=settings.upstream_timeout_s)
+        processes = max(1, cores() // (settings.web_concurrency or 1))
+        return SphinxRecognizer(SphinxPool(processes), timeout_s=settings.upstream_timeout_s)
     if hasattr(sr.Recognizer, f"recognize_{name}"):
         return PackagedRecognizer(name, timeout_s=settings.upstream_timeout_s)
     raise SettingsError(f"TRANSCRIBER: unknown engine '{name}'; google, groq, sphinx or one SpeechRecognition offers")

@@ -16,6 +16,13 @@ class SettingsError(SystemExit):
     """A variable is malformed; uncaught, this ends the start with its one line."""
 
 
+def cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not everywhere; where it is, it knows what a container was given
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class CommaSeparated(fields.Field[tuple[str, ...]]):
     """A comma-separated list; blanks around its items do not count."""
 
@@ -126,7 +133,7 @@ class Settings:
             "stt_base_url": self.stt_base_url or self.llm_base_url,
             "upload_dir": Path(self.upload_dir).absolute(),
             "max_in_flight": self.max_in_flight or max(1, self.threads * 3 // 4),
-            "web_concurrency": self.web_concurrency if self.redis_uri else 1,
+            "web_concurrency": (self.web_concurrency or cores()) if self.redis_uri else 1,
         }
         for name, value in follows.items():
             object.__setattr__(self, name, value)

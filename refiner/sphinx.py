@@ -1,7 +1,6 @@
 """The embedded recogniser: PocketSphinx in processes of its own, so that its decoding never holds up the server."""
 
 import multiprocessing
-import os
 import threading
 from concurrent.futures import BrokenExecutor, CancelledError
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -98,8 +97,3 @@ def _at_pauses(entries: list[tuple[str, int, int]]) -> tuple[str, ...]:
         elif end_frame - start_frame + 1 >= PAUSE_S * _FRAMES_PER_S:
             utterances.append([])
     return tuple(" ".join(words) for words in utterances if words)
-
-
-def available_processes(sharing: int) -> int:
-    """Return how many recognisers suit this machine's cores when `sharing` servers share it."""
-    return max(1, len(os.sched_getaffinity(0)) // sharing)

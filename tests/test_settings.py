@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from refiner.settings import Settings, SettingsError
+from refiner.settings import Settings, SettingsError, cores
 
 ROOT = Path(__file__).parent.parent
 
@@ -67,6 +67,7 @@ def test_one_process_without_redis_whatever_is_asked_for() -> None:
     """Counters in memory are per process, so several would multiply the limit."""
     assert Settings.from_environ({"WEB_CONCURRENCY": "4"}).web_concurrency == 1
     assert Settings.from_environ({"WEB_CONCURRENCY": "4", "REDIS_URI": "redis://x"}).web_concurrency == 4
+    assert Settings.from_environ({"REDIS_URI": "redis://x"}).web_concurrency == cores()
 
 
 def test_the_readme_lists_every_variable() -> None:
