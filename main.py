@@ -137,7 +137,7 @@ def _add_pages(app: Flask) -> None:
 
 
 def _add_hooks(app: Flask, settings: Settings, limiter: Limiter, arrivals: Arrivals) -> None:
-    admission = limits.Admission(settings.max_in_flight or 1, arrivals)
+    admission = limits.Admission(settings.max_in_flight, arrivals)
     hashed = telemetry.client_hasher(settings.secrets)
 
     @app.before_request

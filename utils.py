@@ -38,9 +38,7 @@ class Transcription:
     def __init__(self, settings: Settings | None = None, *, recognizer: Recognizer | None = None) -> None:
         self._settings = settings or Settings.from_environ()
         self.recognizer = recognizer or build_recognizer(self._settings)
-        self._threads = ThreadPoolExecutor(
-            self.recognizer.side_by_side * (self._settings.max_in_flight or 1), "recognize"
-        )
+        self._threads = ThreadPoolExecutor(self.recognizer.side_by_side * self._settings.max_in_flight, "recognize")
 
     @property
     def engine(self) -> str:

@@ -27,7 +27,7 @@ class Arrival:
     """One body that is being read from its client's connection."""
 
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
-        self._sock = sock
+        self.sock = sock
         self.deadline = deadline
         self._since = time.monotonic()
         self._received_before = self._bytes_received()
@@ -39,18 +39,19 @@ class Arrival:
             return float("inf")
         return ((self._bytes_received() or 0) - self._received_before) / elapsed_s
 
-    def cut_off(self) -> None:
-        """End the reading: whoever waits for more sees the end of the body, and can still answer."""
-        with suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RD)
-
     def _bytes_received(self) -> int | None:
         try:
-            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_RECEIVED.size)
             (received,) = _BYTES_RECEIVED.unpack(info)
         except (OSError, AttributeError, struct.error):  # not TCP, or not Linux
             return None
         return int(received)
+
+
+def _cut_off(sock: socket.socket) -> None:
+    """End the reading: whoever waits for more sees the end of the body, and can still answer."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_RD)
 
 
 class Arrivals:
@@ -86,7 +87,7 @@ class Arrivals:
             if slowest is None or slowest.speed_bytes_s() >= TOO_SLOW_BYTES_S:
                 return False
             self._arrivals.discard(slowest)
-        slowest.cut_off()
+        _cut_off(slowest.sock)
         return True
 
     def discard(self, environ: dict[str, Any]) -> None:
@@ -95,7 +96,8 @@ class Arrivals:
         A connection closed with bytes unread is reset, and the reset may overtake the answer (RFC 9112, section 9.6).
         """
         if not self._discarding.acquire(timeout=_DISCARD_QUEUE_S):
-            self._cut_off_at_once(environ)
+            if sock := environ.get("gunicorn.socket"):
+                _cut_off(sock)
             return
         try:
             with self.expecting(environ, Deadline(DISCARD_S)), suppress(OSError):
@@ -103,10 +105,6 @@ class Arrivals:
                     pass
         finally:
             self._discarding.release()
-
-    def _cut_off_at_once(self, environ: dict[str, Any]) -> None:
-        if sock := environ.get("gunicorn.socket"):
-            Arrival(sock, Deadline(0)).cut_off()
 
     def _add(self, arrival: Arrival) -> None:
         with self._changed:
@@ -126,4 +124,4 @@ class Arrivals:
                 late = {arrival for arrival in self._arrivals if not arrival.deadline.remaining_s}
                 self._arrivals -= late
             for arrival in late:
-                arrival.cut_off()
+                _cut_off(arrival.sock)

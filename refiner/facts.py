@@ -5,6 +5,8 @@ from collections.abc import Iterator
 
 from text_to_num import alpha2digit
 
+from refiner.text import primary_language
+
 _SPELLED_NUMBERS = {"en", "fr", "es", "pt", "de", "it", "nl"}
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _THOUSANDS = re.compile(r"(?<=\d)[,\u202f'](?=\d{3}(?!\d))")
@@ -42,7 +44,7 @@ def missing_facts(said: str, rewritten: str, *, language: str) -> list[str]:
     A hint, not a verdict: numbers count as equal however they are written ("five", "5"), a negation as kept when
     anything of the kind is left.
     """
-    spoken = language.partition("-")[0].lower()
+    spoken = primary_language(language)
     lost = [*_lost_numbers(said, rewritten, spoken), *_lost_addresses(said, rewritten)]
     lost += _lost_names(said, rewritten, spoken)
     lost += _lost_negation(said, rewritten, spoken)

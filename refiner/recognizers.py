@@ -21,7 +21,8 @@ from refiner.errors import EngineError
 from refiner.segments import Segment
 from refiner.settings import Settings, SettingsError, cores
 from refiner.sphinx import SphinxPool
-from refiner.upstream import Upstream, retried
+from refiner.text import primary_language
+from refiner.upstream import Upstream, bearer, retried
 
 SIDE_BY_SIDE = 4
 COOL_DOWN_S = 30.0
@@ -37,6 +38,11 @@ class Heard:
 
     utterances: tuple[str, ...]
     engine: str
+
+    @classmethod
+    def in_one_piece(cls, text: str, engine: str) -> "Heard":
+        """Return what an engine heard that knows no pauses."""
+        return cls((text,) if text else (), engine)
 
 
 class Recognizer(Protocol):
@@ -105,18 +111,17 @@ class GoogleRecognizer:
             reply = self._upstream.post(request.full_url, deadline, headers=headers, body=request.data)
             return self._best_hypothesis(reply)
 
-        text = retried(attempt, deadline)
-        return Heard((text,) if text else (), self.name)
+        return Heard.in_one_piece(retried(attempt, deadline), self.name)
 
     def _best_hypothesis(self, reply: bytes) -> str:
         try:
             return str(OutputParser(show_all=False, with_confidence=False).parse(reply.decode())).strip()
         except sr.UnknownValueError as error:
             if not reply.strip():
-                raise EngineError(f"{self._upstream.name} sent an empty answer.", transient=True) from error
+                raise self._upstream.failure("sent an empty answer") from error
             return ""
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise EngineError(f"{self._upstream.name} sent an answer that makes no sense.", transient=True) from error
+            raise self._upstream.nonsense() from error
 
 
 class WhisperRecognizer:
@@ -129,7 +134,7 @@ class WhisperRecognizer:
         self._upstream = upstream
         self._url = base_url.rstrip("/") + "/audio/transcriptions"
         self._model = model
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = bearer(api_key)
 
     def hears(self, language: str) -> bool:
         """Leave the judgement to the service."""
@@ -139,7 +144,7 @@ class WhisperRecognizer:
         """Send the segment and return its transcript; Whisper takes the primary subtag of the language only."""
         form: dict[str, str | tuple[str, bytes, str]] = {
             "model": self._model,
-            "language": language.partition("-")[0].lower(),
+            "language": primary_language(language),
             "response_format": "json",
             "file": ("speech.flac", encode_flac(segment.pcm), "audio/flac"),
         }
@@ -149,16 +154,15 @@ class WhisperRecognizer:
         def attempt() -> str:
             return self._text(self._upstream.post(self._url, deadline, headers=headers, body=body))
 
-        text = retried(attempt, deadline)
-        return Heard((text,) if text else (), self.name)
+        return Heard.in_one_piece(retried(attempt, deadline), self.name)
 
     def _text(self, reply: bytes) -> str:
         try:
             text = json.loads(reply)["text"]
         except (ValueError, LookupError, TypeError) as error:
-            raise EngineError(f"{self._upstream.name} sent an answer that makes no sense.", transient=True) from error
+            raise self._upstream.nonsense() from error
         if not isinstance(text, str):
-            raise EngineError(f"{self._upstream.name} sent an answer that makes no sense.", transient=True)
+            raise self._upstream.nonsense()
         return text.strip()
 
 
@@ -174,7 +178,7 @@ class SphinxRecognizer:
 
     def hears(self, language: str) -> bool:
         """Know English alone."""
-        return language.partition("-")[0].lower() == "en"
+        return primary_language(language) == "en"
 
     def recognize(self, segment: Segment, *, language: str, deadline: Deadline) -> Heard:
         """Decode the segment in another process."""
@@ -212,8 +216,7 @@ class PackagedRecognizer:
             raise EngineError(f"The recogniser '{self.name}' did not answer in time.", timed_out=True) from error
         except Exception as error:  # each engine raises its own library's exceptions
             raise EngineError(f"The recogniser '{self.name}' failed ({type(error).__name__}).") from error
-        text = str(text).strip()
-        return Heard((text,) if text else (), self.name)
+        return Heard.in_one_piece(str(text).strip(), self.name)
 
     def _missing(self) -> str:
         extra = self.name.replace("_", "-")
@@ -256,21 +259,15 @@ def build_recognizer(settings: Settings) -> Recognizer:
 def _build(name: str, settings: Settings) -> Recognizer:
     if name == "google":
         url = settings.google_speech_url
-        upstream = _upstream("Google speech recognition", url, settings)
+        upstream = Upstream.configured("Google speech recognition", url, settings)
         return GoogleRecognizer(upstream, url=url, key=settings.google_speech_key)
     if name == "groq":
         url = settings.stt_base_url
-        upstream = _upstream("The transcription service", url, settings)
+        upstream = Upstream.configured("The transcription service", url, settings)
         return WhisperRecognizer(upstream, base_url=url, model=settings.stt_model, api_key=settings.groq_api_key)
     if name == "sphinx":
-        processes = max(1, cores() // (settings.web_concurrency or 1))
+        processes = max(1, cores() // settings.web_concurrency)
         return SphinxRecognizer(SphinxPool(processes), timeout_s=settings.upstream_timeout_s)
     if hasattr(sr.Recognizer, f"recognize_{name}"):
         return PackagedRecognizer(name, timeout_s=settings.upstream_timeout_s)
     raise SettingsError(f"TRANSCRIBER: unknown engine '{name}'; google, groq, sphinx or one SpeechRecognition offers")
-
-
-def _upstream(title: str, url: str, settings: Settings) -> Upstream:
-    return Upstream(
-        title, url, timeout_s=settings.upstream_timeout_s, connections=settings.threads, secrets=settings.secrets
-    )

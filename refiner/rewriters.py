@@ -10,8 +10,8 @@ from refiner.errors import EngineError
 from refiner.phrasebook import Phrasebook
 from refiner.prompts import messages
 from refiner.settings import Settings
-from refiner.text import is_no_rewriting, tidy_beginning, tidy_reply
-from refiner.upstream import Upstream, retried
+from refiner.text import is_no_rewriting, primary_language, tidy_beginning, tidy_reply
+from refiner.upstream import Upstream, bearer, retried
 
 MAX_COMPLETION_TOKENS = 2048
 """Room for 100 words and for the reasoning that counts against it."""
@@ -44,7 +44,7 @@ class PhrasebookRewriter:
     ) -> Iterator[str]:
         """Yield the result at once."""
         deadline.check()
-        english = language.partition("-")[0].lower() == "en"
+        english = primary_language(language) == "en"
         yield self._phrasebook.polish(utterances, tone=tone) if english else " ".join(utterances)
 
 
@@ -55,8 +55,7 @@ class ChatRewriter:
         self.name = model
         self._upstream = upstream
         self._url = base_url.rstrip("/") + "/chat/completions"
-        self._headers = {"Content-Type": "application/json"}
-        self._headers |= {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._headers = {"Content-Type": "application/json"} | bearer(api_key)
         self._parameters = {"model": model, "max_completion_tokens": MAX_COMPLETION_TOKENS}
         self._parameters |= groq_parameters(base_url, model)
 
@@ -113,12 +112,12 @@ class ChatRewriter:
         try:
             parsed = json.loads(reply)
             if isinstance(parsed, dict) and "error" in parsed:
-                raise self._nonsense("broke off with an error")
+                raise self._upstream.failure("broke off with an error")
             choice = parsed["choices"][0]
         except (ValueError, LookupError, TypeError) as error:
-            raise self._nonsense("sent an answer that makes no sense") from error
+            raise self._upstream.nonsense() from error
         if not isinstance(choice, dict):
-            raise self._nonsense("sent an answer that makes no sense")
+            raise self._upstream.nonsense()
         return choice
 
     def _checked(self, content: object, finish_reason: object) -> str:
@@ -130,11 +129,8 @@ class ChatRewriter:
             )
         text = tidy_reply(content) if isinstance(content, str) else ""
         if not text:
-            raise self._nonsense("sent an empty answer")
+            raise self._upstream.failure("sent an empty answer")
         return text
-
-    def _nonsense(self, what: str) -> EngineError:
-        return EngineError(f"{self._upstream.name} {what}.", transient=True)
 
 
 def groq_parameters(base_url: str, model: str) -> dict[str, Any]:
@@ -164,13 +160,7 @@ def build_rewriter(settings: Settings) -> Rewriter:
     """Make the rewriter that REWRITER names."""
     if settings.rewriter == "phrasebook":
         return PhrasebookRewriter(Phrasebook.load())
-    upstream = Upstream(
-        "The language model",
-        settings.llm_base_url,
-        timeout_s=settings.upstream_timeout_s,
-        connections=settings.threads,
-        secrets=settings.secrets,
-    )
+    upstream = Upstream.configured("The language model", settings.llm_base_url, settings)
     return ChatRewriter(
         upstream, base_url=settings.llm_base_url, model=settings.llm_model, api_key=settings.groq_api_key
     )

@@ -101,8 +101,8 @@ class Settings:
     request_timeout_s: float = _variable(fields.Float(load_default=60.0, validate=_POSITIVE))
     max_audio_s: float = _variable(fields.Float(load_default=900.0, validate=_POSITIVE))
     threads: int = _variable(fields.Integer(load_default=32, validate=validate.Range(min=2)))
-    max_in_flight: int | None = _variable(fields.Integer(load_default=None, validate=validate.Range(min=1)))
-    web_concurrency: int | None = _variable(fields.Integer(load_default=None, validate=validate.Range(min=1)))
+    max_in_flight: int = _variable(fields.Integer(load_default=0, validate=validate.Range(min=1)))
+    web_concurrency: int = _variable(fields.Integer(load_default=0, validate=validate.Range(min=1)))
     port: int = _variable(fields.Integer(load_default=5000, validate=validate.Range(min=0, max=65535)))
     metrics: bool = _variable(fields.Boolean(load_default=False))
     log_level: str = _variable(

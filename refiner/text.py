@@ -93,6 +93,11 @@ def is_no_rewriting(said: str, reply: str) -> bool:
     return bool(_QUESTION.match(said)) and not _ASKS.search(reply)
 
 
+def primary_language(tag: str) -> str:
+    """Return a language tag's primary subtag in small letters: en for en-US."""
+    return tag.partition("-")[0].lower()
+
+
 def is_language_tag(tag: str) -> bool:
     """Tell whether `tag` has the shape of a BCP-47 language tag (RFC 5646, section 2.1)."""
     return _LANGUAGE_TAG.fullmatch(tag) is not None

@@ -42,8 +42,9 @@ class Transcript:
         room = self.max_words - self.words
         for utterance in utterances:
             fitting = truncate(utterance, room) if room else ""
-            truncated = truncated or fitting != utterance
-            room -= count_words(fitting)
             kept += [fitting] if fitting else []
+            if truncated := truncated or fitting != utterance:
+                break
+            room -= count_words(fitting)
         engines = self.engines if engine in self.engines else (*self.engines, engine)
         return replace(self, utterances=tuple(kept), truncated=truncated, engines=engines)

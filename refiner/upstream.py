@@ -10,6 +10,7 @@ import urllib3
 
 from refiner.deadline import Deadline
 from refiner.errors import EngineError
+from refiner.settings import Settings
 from refiner.telemetry import log
 from refiner.transport import Call, Transport
 
@@ -38,6 +39,11 @@ def retried(attempt: Callable[[], T], deadline: Deadline) -> T:
     return attempt()
 
 
+def bearer(api_key: str) -> dict[str, str]:
+    """Return the header that shows a key, or none where there is no key to show."""
+    return {"Authorization": f"Bearer {api_key}"} if api_key else {}
+
+
 class Upstream:
     """One server that is called over HTTP; `name` is what people read in messages about it.
 
@@ -53,6 +59,17 @@ class Upstream:
         self._timeout_s = timeout_s
         self._secrets = secrets
         self._alarmed = False
+
+    @classmethod
+    def configured(cls, name: str, base_url: str, settings: Settings) -> "Upstream":
+        """Make the client for a server as the settings say."""
+        return cls(
+            name,
+            base_url,
+            timeout_s=settings.upstream_timeout_s,
+            connections=settings.threads,
+            secrets=settings.secrets,
+        )
 
     def post(self, url: str, deadline: Deadline, *, headers: Mapping[str, str], body: bytes) -> bytes:
         """Send one POST and return the body of its 2xx reply."""
@@ -100,6 +117,14 @@ class Upstream:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise EngineError(f"The connection to {self.name} failed.", transient=True) from error
 
+    def failure(self, what: str) -> EngineError:
+        """Return the failure of a server that answered, but not as it should; it may answer better the next time."""
+        return EngineError(f"{self.name} {what}.", transient=True)
+
+    def nonsense(self) -> EngineError:
+        """Return the failure of a server whose answer has no meaning."""
+        return self.failure("sent an answer that makes no sense")
+
     def _late(self) -> EngineError:
         return EngineError(f"{self.name} did not answer in time.", transient=True, timed_out=True)
 
@@ -110,7 +135,7 @@ class Upstream:
         if rejected and not self._alarmed:
             self._alarmed = True
             log.error("configuration alarm", extra={"upstream": self.name, "status": status, "code": code})
-        message = f"{self.name} answered {status}" + (f": {self.redacted(said)}" if said else ".")
+        message = f"{self.name} answered {status}" + (f": {self._redacted(said)}" if said else ".")
         return EngineError(
             message,
             transient=status in _TRANSIENT_STATUSES or status >= 500,
@@ -118,8 +143,7 @@ class Upstream:
             retry_after_s=_seconds(response.headers.get("Retry-After")),
         )
 
-    def redacted(self, message: str) -> str:
-        """Return `message` short enough to show and without any configured secret."""
+    def _redacted(self, message: str) -> str:
         for secret in self._secrets:
             message = message.replace(secret, "***")
         return " ".join(message.split())[:300]

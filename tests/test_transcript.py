@@ -21,6 +21,14 @@ def test_an_exact_fit_is_not_truncated() -> None:
     assert transcript.heard(("more",), engine="a").truncated
 
 
+def test_nothing_is_appended_behind_a_cut() -> None:
+    """A sentence's end may leave room; what came after the words left out must not fill it."""
+    said = " ".join(["word"] * 18) + ". " + " ".join(["more"] * 9)
+    transcript = Transcript(20).heard((said, "and so on"), engine="a")
+    assert transcript.text.endswith("word.")
+    assert (transcript.words, transcript.truncated, transcript.full) == (18, True, True)
+
+
 def test_engines_are_listed_once_in_order() -> None:
     """After a failover the answer names both."""
     transcript = Transcript(9).heard(("a",), engine="google").heard(("b",), engine="groq").heard((), engine="google")
